@@ -81,5 +81,11 @@ function(msentry_test)
   target_compile_options(${A_NAME} PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions>)
   target_precompile_headers(${A_NAME} REUSE_FROM msentry_pch)
   add_test(NAME ${A_NAME} COMMAND ${A_NAME})
-  set_tests_properties(${A_NAME} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "${A_LABELS}")
+  set_tests_properties(${A_NAME} PROPERTIES TIMEOUT ${A_TIMEOUT} LABELS "unit;${A_LABELS}")
+  add_dependencies(unit_tests ${A_NAME})
 endfunction()
+
+# Everything msentry_test() makes: what the sanitizer runs build.
+add_custom_target(unit_tests)
+
+include(MsentryGuest)
