@@ -75,6 +75,9 @@ function(msentry_test)
     set(A_TIMEOUT 60)
   endif()
   add_executable(${A_NAME} ${A_SRCS})
+  # -fPIC as in libraries, not an executable's -fPIE: the precompiled header is shared.
+  set_target_properties(${A_NAME} PROPERTIES POSITION_INDEPENDENT_CODE OFF)
+  target_compile_options(${A_NAME} PRIVATE -fPIC)
   target_link_libraries(${A_NAME} PRIVATE msentry_options ${A_DEPS} GTest::gmock GTest::gtest
     GTest::gtest_main absl::base absl::span absl::strings absl::flat_hash_map absl::any_invocable
     absl::function_ref)
