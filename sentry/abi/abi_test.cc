@@ -32,6 +32,7 @@
 #include "sentry/abi/signal.h"
 #include "sentry/abi/socket.h"
 #include "sentry/abi/time.h"
+#include "sentry/abi/ucontext.h"
 
 namespace msentry::abi {
 namespace {
@@ -94,14 +95,14 @@ SAME_FIELD(SignalfdSiginfo, addr_lsb, signalfd_siginfo, ssi_addr_lsb);
 SAME_FIELD(SignalfdSiginfo, arch, signalfd_siginfo, ssi_arch);
 
 static_assert(sizeof(SigAction) == 32);
-SAME_SIZE(StackT, stack_t);
+SAME_SIZE(SigAltStack, stack_t);
 SAME_SIZE(SigInfo, siginfo_t);
-static_assert(offsetof(SigInfo, kill.pid) == offsetof(siginfo_t, si_pid));
-static_assert(offsetof(SigInfo, kill.value) == offsetof(siginfo_t, si_value));
+static_assert(offsetof(SigInfo, user.pid) == offsetof(siginfo_t, si_pid));
+static_assert(offsetof(SigInfo, user.value) == offsetof(siginfo_t, si_value));
 static_assert(offsetof(SigInfo, child.status) == offsetof(siginfo_t, si_status));
 static_assert(offsetof(SigInfo, child.stime) == offsetof(siginfo_t, si_stime));
 static_assert(offsetof(SigInfo, timer.overrun) == offsetof(siginfo_t, si_overrun));
-static_assert(offsetof(SigInfo, fault.addr_lsb) == offsetof(siginfo_t, si_addr_lsb));
+static_assert(offsetof(SigInfo, fault.address_lsb) == offsetof(siginfo_t, si_addr_lsb));
 static_assert(offsetof(SigInfo, poll.fd) == offsetof(siginfo_t, si_fd));
 static_assert(offsetof(SigInfo, sys.arch) == offsetof(siginfo_t, si_arch));
 SAME_SIZE(SigEvent, sigevent_t);
