@@ -1,0 +1,186 @@
+// Kernel: what there is one of per sandbox: pid tables, clocks, names, the log, limits.
+//
+//   auto kernel = TRY(Kernel::Create(*scheduler, *platform, options));
+//   kernel->SetRoot(namespace, root);                       // once file systems are mounted
+//   TRY(kernel->StartInit({.path = "/bin/bash", .argv = ..., ...}));
+//   scheduler->Run();                                       // until init has ended
+//   int status = kernel->init_status();
+//
+// Lock order of this layer, outer first: tasks_mutex() → ThreadGroup::signal_mutex() →
+// SignalHandlers, Task::info_mutex_, FdTable, FsContext, Limits, Dmesg. None is held across a park
+// or a copy. ProcessTimers' lock comes before tasks_mutex().
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
+#include "platform/platform.h"
+#include "sentry/auth/credentials.h"
+#include "sentry/kernel/dmesg.h"
+#include "sentry/kernel/futex.h"
+#include "sentry/kernel/limits.h"
+#include "sentry/kernel/pid_table.h"
+#include "sentry/kernel/task.h"
+#include "sentry/kernel/thread_group.h"
+#include "vfs/job_control.h"
+#include "vfs/context.h"
+#include "vfs/location.h"
+#include "vfs/mount_namespace.h"
+
+namespace msentry::kernel {
+
+// Carries out the call in `registers` and leaves its result, or -errno (restart codes included), in
+// rax. syscalls::Dispatch; the kernel may not include that layer.
+using SyscallDispatcher = void (*)(Task& task, arch::Registers& registers);
+
+class Kernel {
+ public:
+  struct Options {
+    SyscallDispatcher dispatch = nullptr;
+    std::string hostname = "msentry";
+    std::string domainname = "(none)";
+    int cpus = 0;                  // what the guest sees; 0: the host's count
+    int64_t memory_bytes = 0;      // what the guest sees as MemTotal; 0: the host's
+    int64_t max_pids = 32768;      // tasks alive at once
+    std::string platform_name;     // shown nowhere but in the log
+  };
+  struct InitArgs {
+    std::string path;              // absolute, or searched in PATH of envp when without a slash
+    std::vector<std::string> argv, envp;
+    std::string cwd = "/";
+    auth::CredsRef creds;
+    uint32_t umask = 022;
+    RefPtr<FdTable> fds;           // 0, 1, 2
+    vfs::Terminal* terminal = nullptr;  // becomes the controlling terminal of init's session
+    bool new_session = true;
+  };
+
+  static std::unique_ptr<Kernel> Create(sched::Scheduler& scheduler, platform::Platform& platform,
+                                        vfs::Vfs& vfs, Options options);
+  ~Kernel();
+
+  // The shared state of all file operations (caches, devices); boot may register devices with it.
+  vfs::Vfs& vfs() { return *vfs_; }
+  // The initial mount namespace's root.
+  void SetRoot(RefPtr<vfs::MountNamespace> mounts, vfs::Location root);
+  RefPtr<vfs::MountNamespace> mounts() const { return mounts_; }
+  vfs::Location root() const { return root_; }
+
+  // Creates init (pid 1) and loads its program on a fiber. `on_loaded` is called there with the
+  // result of execve: on an error there is no init, and `on_end` is called too.
+  void StartInit(InitArgs args, absl::AnyInvocable<void(Result<>)> on_loaded);
+  // Another process in the sandbox, a child of init (exec into a running sandbox). `on_end` gets
+  // its wait status.
+  void StartProcess(InitArgs args, absl::AnyInvocable<void(Result<int>)> on_loaded,
+                    absl::AnyInvocable<void(int)> on_end);
+
+  // Runs when init has ended and every other task is gone. Stops the scheduler by default.
+  void set_on_end(absl::AnyInvocable<void(int status)> on_end) { on_end_ = std::move(on_end); }
+  // Wait status of init (wait(2) format); valid after the end.
+  int init_status() const { return init_status_.load(); }
+  // Kills everything (any thread): --timeout, SIGTERM to msentry. The status of init then is
+  // `signo`.
+  void KillAll(int signo);
+  // A signal for init, or for the foreground group of `terminal` (any thread).
+  void SignalInit(int signo);
+
+  sched::Scheduler& scheduler() { return scheduler_; }
+  platform::Platform& platform() { return platform_; }
+  const Options& options() const { return options_; }
+  Mutex& tasks_mutex() ABSL_LOCK_RETURNED(tasks_mutex_) { return tasks_mutex_; }
+  PidTable& pids() { return pids_; }     // guarded by tasks_mutex()
+  FutexManager& futexes() { return futexes_; }
+  UserUsage& users() { return users_; }
+  Dmesg& dmesg() { return dmesg_; }
+  vfs::JobControl& job_control();
+
+  // --- look-ups; take tasks_mutex() and return references ---
+  RefPtr<Task> FindTask(int tid);
+  RefPtr<ThreadGroup> FindThreadGroup(int tgid);
+  // tgids, or the tids of one group, ascending: /proc.
+  std::vector<int> ThreadGroupIds();
+  std::vector<int> TaskIds(int tgid);
+
+  // --- facts ---
+  int cpus() const { return options_.cpus; }
+  int64_t boot_ns() const { return boot_ns_; }             // sched::NowNs() at boot
+  int64_t uptime_ns() const { return sched::NowNs() - boot_ns_; }
+  int64_t boot_realtime_s() const { return boot_realtime_s_; }
+  std::string hostname() const;
+  std::string domainname() const;
+  void set_hostname(std::string name);
+  void set_domainname(std::string name);
+  static constexpr const char* kRelease = "4.4.0";
+  static constexpr const char* kVersion = "#1 SMP Sun Jan 10 15:06:54 PST 2016";
+  // Tasks runnable now, and the three load averages in 1/2048 (FSHIFT 11), kept up to date lazily.
+  int running_tasks() const { return running_.load(std::memory_order_relaxed); }
+  struct LoadAverage { uint64_t one, five, fifteen; };
+  LoadAverage load_average();
+  // Processes created since boot, context switches: /proc/stat.
+  std::atomic<uint64_t> forks{0}, context_switches{0};
+  // CPU time of all tasks, dead ones included.
+  std::atomic<int64_t> dead_user_ns{0}, dead_system_ns{0};
+
+  // Signals to many: kill(2) with pid <= 0. `sender` null: the kernel itself.
+  Result<> SignalProcessGroup(int pgid, const SigInfo& info, Task* sender);
+  Result<> SignalEveryone(const SigInfo& info, Task* sender);
+
+  // setsid(2), setpgid(2), getpgid(2), getsid(2).
+  Result<int64_t> SetSid(Task& task);
+  Result<> SetPgid(Task& task, int pid, int pgid);
+  Result<int64_t> GetPgid(Task& task, int pid);
+  Result<int64_t> GetSid(Task& task, int pid);
+
+ private:
+  friend class Task;
+  friend class ThreadGroup;
+  class JobControlImpl;
+  friend class JobControlImpl;
+
+  Kernel(sched::Scheduler& scheduler, platform::Platform& platform, vfs::Vfs& vfs,
+         Options options);
+
+  // tasks_mutex() held:
+  void LeaveProcessGroupLocked(ThreadGroup& group);
+  void JoinProcessGroupLocked(ThreadGroup& group, RefPtr<ProcessGroup> to);
+  bool OrphanedLocked(const ProcessGroup& group, const ThreadGroup* ignoring);
+  bool HasStoppedLocked(const ProcessGroup& group);
+  void SignalGroupLocked(const ProcessGroup& group, const SigInfo& info);
+  void CheckOrphanedLocked(ThreadGroup& leaving);
+  void AfterExit();
+
+  sched::Scheduler& scheduler_;
+  platform::Platform& platform_;
+  vfs::Vfs* const vfs_;
+  Options options_;
+  const int64_t boot_ns_;
+  const int64_t boot_realtime_s_;
+  Mutex tasks_mutex_;
+  PidTable pids_;
+  FutexManager futexes_;
+  UserUsage users_;
+  Dmesg dmesg_;
+  RefPtr<vfs::MountNamespace> mounts_;
+  vfs::Location root_;
+  std::unique_ptr<JobControlImpl> job_control_;
+  ThreadGroup* init_ = nullptr;         // tasks
+  int live_tasks_ = 0;                  // tasks
+  bool shutting_down_ = false;          // tasks
+  std::atomic<int> init_status_{0};
+  std::atomic<int> running_{0};
+  absl::AnyInvocable<void(int)> on_end_;
+
+  mutable Mutex names_mutex_;
+  std::string hostname_ ABSL_GUARDED_BY(names_mutex_);
+  std::string domainname_ ABSL_GUARDED_BY(names_mutex_);
+  Mutex load_mutex_;
+  LoadAverage load_ ABSL_GUARDED_BY(load_mutex_){0, 0, 0};
+  int64_t load_at_ns_ ABSL_GUARDED_BY(load_mutex_) = 0;
+};
+
+}  // namespace msentry::kernel
