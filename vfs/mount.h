@@ -1,0 +1,64 @@
+// Mount: one place where a file system (or a subtree of one) is attached.
+//
+// Flags are per mount, as in Linux: ro, nosuid, nodev, noexec, noatime, nodiratime, relatime.
+// Topology (parent, mount point, children) is changed only by MountNamespace.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/container/flat_hash_map.h"
+#include "sentry/base/mutex.h"
+#include "sentry/base/ref_ptr.h"
+#include "sentry/base/result.h"
+#include "vfs/dentry.h"
+
+namespace msentry::vfs {
+
+class FileSystem;
+struct Location;
+
+enum MountFlag : uint32_t {
+  kMountReadOnly = 1, kMountNoSuid = 2, kMountNoDev = 4, kMountNoExec = 8,
+  kMountNoAtime = 16, kMountNoDirAtime = 32, kMountRelatime = 64, kMountStrictAtime = 128,
+};
+
+class Mount : public RefCounted<Mount> {
+ public:
+  // `root` is a dentry of `fs`: its root, or for a bind mount any dentry.
+  Mount(RefPtr<FileSystem> fs, RefPtr<Dentry> root, uint32_t flags);
+  ~Mount();
+
+  FileSystem& fs() const { return *fs_; }
+  const RefPtr<Dentry>& root() const { return root_; }
+  uint64_t id() const { return id_; }
+  uint32_t flags() const { return flags_.load(std::memory_order_relaxed); }
+
+  // EROFS when the mount or its file system is read-only. Pairs with nothing: for one-shot changes.
+  Result<> CheckWritable() const;
+  // A description open for writing: remounting read-only fails with EBUSY meanwhile.
+  Result<> BeginWrite();
+  void EndWrite();
+
+  // The mount on top of `dentry` of this mount; null when none. Cheap when !IsMountPoint().
+  RefPtr<Mount> MountedOn(const Dentry& dentry) const;
+  // Where this mount sits; empty for the root of a namespace, and once unmounted.
+  Location MountPoint() const;
+  bool attached() const { return attached_.load(std::memory_order_acquire); }
+
+ private:
+  friend class MountNamespace;
+  const RefPtr<FileSystem> fs_;
+  const RefPtr<Dentry> root_;
+  const uint64_t id_;
+  std::atomic<uint32_t> flags_;
+  std::atomic<int32_t> writers_{0};
+  std::atomic<bool> attached_{false};
+
+  mutable Mutex mutex_;
+  RefPtr<Mount> parent_ ABSL_GUARDED_BY(mutex_);
+  RefPtr<Dentry> mount_point_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<const Dentry*, RefPtr<Mount>> children_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace msentry::vfs
