@@ -137,6 +137,8 @@ class GuestThread {
   // Guest memory through the fast path when it is there (arguments the stub has already copied in,
   // results it will copy out before it resumes), else as AddressSpace's. A CopyOut that is deferred
   // has been accepted only if the mapping is writable as far as sentry/mm knows: mm checks first.
+  // Other threads of the guest see a deferred CopyOut only when this thread resumes: what a thread
+  // that we wake must find in memory (a futex word, CLONE_CHILD_SETTID) goes through AddressSpace.
   virtual Result<size_t> CopyIn(uint64_t address, std::span<std::byte> out) = 0;
   virtual Result<size_t> CopyOut(uint64_t address, std::span<const std::byte> in) = 0;
   // A window of host memory for a guest range in a bulk transfer, at most `length` bytes, or an
@@ -174,8 +176,10 @@ struct Options {
 
 class Platform {
  public:
-  // Must be called before the sentry confines itself. Fails with a text that says what the host
-  // forbids (ptrace, seccomp) in `why`.
+  // Must be called before the sentry confines itself, but with its final user and group ids and in
+  // its final user namespace (guest memory is reached with process_vm_readv), and by a host thread
+  // that lives as long as the platform (its end would kill the stubs: PR_SET_PDEATHSIG). Fails with
+  // a text that says what the host forbids (ptrace, seccomp) in `why`.
   static Result<std::unique_ptr<Platform>> Create(sched::Scheduler& scheduler,
                                                   const Options& options, std::string* why);
   virtual ~Platform() = default;
@@ -184,10 +188,14 @@ class Platform {
   virtual Result<std::pair<RefPtr<AddressSpace>, std::unique_ptr<GuestThread>>> NewProcess() = 0;
 
   virtual Kind kind() const = 0;
-  // The host's vDSO image as it can be mapped into a guest, if the platform can provide it: a
-  // memfd with the code pages and the [vvar] address range are the platform's affair; empty when
-  // not. See docs/architecture.md.
-  struct Vdso { uint64_t address = 0; uint64_t length = 0; };
+  // The host's vDSO, mapped into every guest address space at a fixed place below kTaskSize if the
+  // platform can provide it (all zero when not): [address, address + length) are its code pages,
+  // for AT_SYSINFO_EHDR, and [vvar_address, vvar_address + vvar_length) the data pages before
+  // them. sentry/mm lists both as [vdso] and [vvar] and lets nothing be mapped there.
+  struct Vdso {
+    uint64_t address = 0, length = 0;
+    uint64_t vvar_address = 0, vvar_length = 0;
+  };
   virtual Vdso vdso() const = 0;
 };
 
