@@ -34,6 +34,7 @@ class IoSequence;
 
 namespace msentry::vfs {
 
+class EpollLinks;
 class UserMemory;
 
 // Gets each entry; false: no room, stop before it.
@@ -59,6 +60,17 @@ class FileDescription : public RefCounted<FileDescription> {
   // `location` may have no mount (pipes, sockets, anonymous inodes: MakeUnnamed dentries).
   FileDescription(Location location, int flags);
   virtual ~FileDescription();
+
+  // The last reference takes the description out of the epoll sets first, while the derived class
+  // is still whole. (Hides RefCounted::Unref.)
+  void Unref() const {
+    if (!DropRef()) return;
+    if (epoll_links_.load(std::memory_order_acquire) != nullptr) LeaveEpollSets();
+    delete this;
+  }
+
+  // Which class this is, for FileCast: the address of that class's kClassTag. There is no RTTI.
+  virtual const void* ClassTag() const { return nullptr; }
 
   const Location& location() const { return location_; }
   Inode& inode() const { return *inode_; }
@@ -94,6 +106,11 @@ class FileDescription : public RefCounted<FileDescription> {
   virtual sched::EventMask Readiness(sched::EventMask mask);
   // Notified when readiness may have changed. Default: a queue that never is.
   virtual sched::WaitQueue& wait_queue();
+  // How long a blocking read or write waits, nanoseconds (SO_RCVTIMEO, SO_SNDTIMEO, VTIME); kNever.
+  virtual int64_t ReadTimeoutNs() { return sched::kNever; }
+  virtual int64_t WriteTimeoutNs() { return sched::kNever; }
+  // What a read whose timeout ran out gives: EAGAIN for sockets; a terminal says 0 bytes.
+  virtual Result<size_t> ReadAfterTimeout() { return Errno::kEAGAIN; }
   // poll(2) and epoll(7) on regular files and directories differ: epoll says EPERM.
   virtual bool SupportsEpoll() const { return true; }
   // What mmap(2) maps: see mm::MappedFile::HostBacking, whose rules hold here (without
@@ -129,8 +146,12 @@ class FileDescription : public RefCounted<FileDescription> {
   void set_access(int access) { access_ = access; }
 
  private:
+  friend class EpollLinks;
+  void LeaveEpollSets() const;  // epoll.cc
+
   const Location location_;
   const RefPtr<Inode> inode_;
+  mutable std::atomic<EpollLinks*> epoll_links_{nullptr};  // owned; made by the first EPOLL_CTL_ADD
   std::atomic<int> flags_;
   int access_;  // 1 read, 2 write; immutable after construction
   bool counts_as_writer_ = false;
@@ -139,6 +160,13 @@ class FileDescription : public RefCounted<FileDescription> {
   std::unique_ptr<sched::Waiter> async_waiter_ ABSL_GUARDED_BY(mutex_);
   friend class OpenFinisher;
 };
+
+// The description as a T, which has `static constexpr char kClassTag = 0;` (or a non-const static) and
+// returns its address from ClassTag(); null when it is something else.
+template <typename T>
+T* FileCast(FileDescription& file) {
+  return file.ClassTag() == &T::kClassTag ? static_cast<T*>(&file) : nullptr;
+}
 
 // A file with a position: Read and Write go to PRead and PWrite under the position lock, and a
 // write with O_APPEND goes to the end atomically (under the inode's content_mutex).

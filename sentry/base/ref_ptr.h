@@ -24,9 +24,7 @@ class RefCounted {
 
   void Ref() const { refs_.fetch_add(1, std::memory_order_relaxed); }
   void Unref() const {
-    int32_t before = refs_.fetch_sub(1, std::memory_order_acq_rel);
-    DCHECK(before > 0);
-    if (before == 1) delete static_cast<const T*>(this);
+    if (DropRef()) delete static_cast<const T*>(this);
   }
   // Takes a reference unless the object is already being destroyed (for tables of weak pointers).
   [[nodiscard]] bool TryRef() const {
@@ -41,6 +39,14 @@ class RefCounted {
  protected:
   RefCounted() = default;
   ~RefCounted() = default;
+
+  // true when that was the last reference. For a T that hides Unref() because something has to
+  // happen before the destructors run.
+  [[nodiscard]] bool DropRef() const {
+    int32_t before = refs_.fetch_sub(1, std::memory_order_acq_rel);
+    DCHECK(before > 0);
+    return before == 1;
+  }
 
  private:
   mutable std::atomic<int32_t> refs_{1};
