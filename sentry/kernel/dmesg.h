@@ -28,6 +28,8 @@ class Dmesg {
 
  private:
   static constexpr size_t kRingBytes = 256 * 1024;
+  // Lines numbered `from` and later, the newest that fit.
+  std::string ReadFromLocked(uint64_t from, size_t max) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   mutable Mutex mutex_;
   std::deque<std::string> lines_ ABSL_GUARDED_BY(mutex_);
   size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;

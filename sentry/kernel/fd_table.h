@@ -32,8 +32,10 @@ class FdTable : public RefCounted<FdTable> {
   };
   // The lowest free fd; kEMFILE at the limit, kEINVAL when `lowest` is at or over it.
   Result<int> Install(RefPtr<vfs::FileDescription> file, const InstallOptions& options);
-  // dup2/dup3: puts `file` at `fd`, closing what was there. kEBADF when out of range.
-  Result<> InstallAt(int fd, RefPtr<vfs::FileDescription> file, bool close_on_exec, uint64_t limit);
+  // dup2/dup3: puts `file` at `fd` and returns what was there (null: nothing), which the caller
+  // closes. kEBADF when out of range.
+  Result<RefPtr<vfs::FileDescription>> Replace(int fd, RefPtr<vfs::FileDescription> file,
+                                               bool close_on_exec, uint64_t limit);
 
   // kEBADF when closed. (O_PATH descriptions are returned too: handlers check.)
   Result<RefPtr<vfs::FileDescription>> Get(int fd) const;
@@ -43,14 +45,14 @@ class FdTable : public RefCounted<FdTable> {
   Result<bool> CloseOnExec(int fd) const;
   Result<> SetCloseOnExec(int fd, bool value);
 
+  using OnClose = absl::FunctionRef<void(RefPtr<vfs::FileDescription>)>;
   // close_range(2): [first, last], closing or only setting close-on-exec. `on_close` gets each
   // removed file, without the lock.
-  void CloseRange(uint32_t first, uint32_t last, bool only_set_cloexec,
-                  absl::FunctionRef<void(RefPtr<vfs::FileDescription>)> on_close);
+  void CloseRange(uint32_t first, uint32_t last, bool only_set_cloexec, OnClose on_close);
   // execve(2).
-  void CloseOnExecFiles(absl::FunctionRef<void(RefPtr<vfs::FileDescription>)> on_close);
+  void CloseOnExecFiles(OnClose on_close);
   // Exit of the last user.
-  void CloseAll(absl::FunctionRef<void(RefPtr<vfs::FileDescription>)> on_close);
+  void CloseAll(OnClose on_close);
 
   RefPtr<FdTable> Copy() const;
 
@@ -63,6 +65,9 @@ class FdTable : public RefCounted<FdTable> {
     RefPtr<vfs::FileDescription> file;
     bool close_on_exec = false;
   };
+  // Removes every open slot that `choose` (called with the lock) picks.
+  void TakeWhere(absl::FunctionRef<bool(size_t, Slot&)> choose, OnClose on_close);
+
   mutable Mutex mutex_;
   std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
   size_t first_free_ ABSL_GUARDED_BY(mutex_) = 0;  // no slot below it is free
