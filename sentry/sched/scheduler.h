@@ -50,6 +50,11 @@ void Unpark(Fiber* fiber);
 // Lets other runnable fibers go first (sched_yield).
 void Yield();
 
+// One pointer that belongs to the current fiber and goes with it between workers: the kernel's
+// Task. Null on a new fiber, and on a thread that is not in a fiber.
+void SetFiberLocal(void* value);
+void* FiberLocal();
+
 // Runs `fn` on a helper host thread while the current fiber is parked: for host calls that block
 // for long (fsync, a large read from a slow disk). Direct call when not on a fiber.
 void Offload(absl::FunctionRef<void()> fn);
