@@ -11,13 +11,19 @@
 //
 // Rules: a fiber may move between workers at any Park(), so no thread_local survives one, and no
 // Mutex is held across one (debug builds check). Unpark() may come from any thread, also before
-// the Park(): it leaves a token that the next Park() takes.
+// the Park(): it leaves a token that the next Park() takes. Tokens do not add up, and anybody may
+// leave one (a signal does), so a caller of Park() looks at its condition again, in a loop. To wait
+// for one particular thing whatever else happens (a reply of the gofer), use Completion.
 //
-// Idle workers: at most one is the *poller*. It spins for `spin_ns` over the SpinSources (shared
-// slots of guest threads), then sleeps in epoll_wait over the host fds, timers and the doorbell.
-// Nothing spins when no guest thread runs or when there is one CPU: an idle sandbox burns no CPU.
+// Idle workers sleep in epoll_wait over the host fds, the doorbell and the timers; the kernel wakes
+// one of them, the last that went to sleep. Before it sleeps, at most one of them, the *poller*,
+// spins for `spin_ns` over the SpinSource (shared slots of guest threads). Nothing spins when no
+// guest thread runs, when guest threads fill the CPUs or when there is one: idle is zero CPU.
+// core.h has the protocol.
 #pragma once
 
+#include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string_view>
@@ -55,18 +61,42 @@ void Yield();
 void SetFiberLocal(void* value);
 void* FiberLocal();
 
+// A fiber about to run for long (a large copy) calls this: another worker gets what waits for this
+// one. Nothing to do when not on a fiber.
+void ExpectDelay();
+
 // Runs `fn` on a helper host thread while the current fiber is parked: for host calls that block
 // for long (fsync, a large read from a slow disk). Direct call when not on a fiber.
 void Offload(absl::FunctionRef<void()> fn);
+
+// One event, waited for by one fiber (or plain host thread) whatever else unparks it: Unpark()
+// tokens that arrive meanwhile are kept for the next Park(). Signal() may come from any thread, at
+// most once, before or after Wait(); it does not touch the object after Wait() can return.
+class Completion {
+ public:
+  Completion() = default;
+  Completion(const Completion&) = delete;
+  Completion& operator=(const Completion&) = delete;
+  void Wait();
+  void Signal();
+  bool done() const { return state_.load(std::memory_order_acquire) == kDone; }
+
+ private:
+  // Else the waiting Fiber's address.
+  static constexpr uintptr_t kPending = 0, kDone = 1, kThread = 2;
+  std::atomic<uintptr_t> state_{kPending};
+};
 
 // Something whose readiness is a shared-memory word: the systrap platform's slots.
 class SpinSource {
  public:
   virtual ~SpinSource() = default;
   // Looks at every slot of a running guest thread; unparks the fibers of those with a request.
-  // Returns how many. Called by the poller only, never concurrently with itself.
+  // Returns how many. Never called concurrently with itself.
   virtual int Poll() = 0;
-  // Guest threads now running guest code; with none there is nothing to spin for.
+  // Guest threads now in guest code: resumed, and their next request not yet seen by Poll(). With
+  // none there is nothing to spin for. A sequentially consistent load; it goes up before the fiber
+  // that resumes the guest thread parks.
   virtual int Running() const = 0;
   // true: nobody spins now, a stub that posts a request must ring the doorbell. Sequentially
   // consistent with the Poll() that follows it.
@@ -83,7 +113,8 @@ class Scheduler {
   static Result<std::unique_ptr<Scheduler>> Create(const Options& options);
   ~Scheduler();
 
-  // Starts a fiber. It is freed when `body` returns.
+  // Starts a fiber. It is freed when `body` returns. Any thread. Fibers still parked when the
+  // Scheduler goes are abandoned: nothing on their stacks is destroyed.
   Fiber* Spawn(std::string_view name, absl::AnyInvocable<void()> body);
 
   // Runs the workers (the calling thread is one of them) until Stop().
@@ -92,8 +123,17 @@ class Scheduler {
 
   // At most one, set before Run().
   void SetSpinSource(SpinSource* source);
-  // An eventfd (non-blocking): writing to it wakes the sleeping poller. Stubs ring it.
+  // An eventfd (non-blocking): writing to it wakes a sleeping worker. Stubs ring it.
   int doorbell_fd() const;
+
+  // What the workers did so far, for tests and --debug.
+  struct Stats {
+    uint64_t switches = 0;  // times a fiber was run
+    uint64_t sleeps = 0;    // epoll_wait calls that could block
+    uint64_t wakes = 0;     // times one worker had to wake another
+    uint64_t spins = 0, spins_paid = 0;
+  };
+  Stats stats() const;
 
  private:
   friend class HostFdWatch;
@@ -109,6 +149,7 @@ Scheduler& CurrentScheduler();
 // Calls `callback(epoll events)` on a worker, outside any fiber, when a host fd becomes ready
 // (edge triggered). The callback must not block: it unparks or notifies. The destructor returns
 // only when no callback runs any more.
+// Several watches of one fd are allowed. kEPERM for a file that cannot be polled (regular files).
 class HostFdWatch {
  public:
   static Result<std::unique_ptr<HostFdWatch>> Create(Scheduler& scheduler, int fd, uint32_t events,

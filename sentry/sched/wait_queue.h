@@ -10,7 +10,9 @@
 // callback of that waiter runs.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "absl/functional/any_invocable.h"
 #include "sentry/base/mutex.h"
