@@ -65,6 +65,9 @@ class MemoryBatch {
   void Advise(uint64_t address, uint64_t length, int advice);
   void Remap(uint64_t address, uint64_t length, uint64_t new_address, uint64_t new_length);
   void Sync(uint64_t address, uint64_t length, int flags);
+  void Append(const MemoryBatch& more) {
+    ops_.insert(ops_.end(), more.ops_.begin(), more.ops_.end());
+  }
   std::span<const MemoryOp> ops() const { return ops_; }
   bool empty() const { return ops_.empty(); }
 

@@ -64,18 +64,24 @@ class IoSequence {
 
   // pread(2) from a host fd straight into the sequence: at most `n` bytes, one host call for one
   // guest range. offset -1: read(2), for a pipe or socket (the fd must be non-blocking; kEAGAIN).
-  // Data the host has in memory is read on the spot; else on a helper thread, parked.
+  // Data the host has in memory is read on the spot; else on a helper thread, parked (not when
+  // `in_memory`: a memfd never waits for a disk).
   // Returns 0 at the end of the file. Bytes read from a pipe that then turn out to have a bad
   // destination are lost, as on Linux.
-  Result<size_t> ReadFromHost(int host_fd, int64_t offset, size_t n);
+  Result<size_t> ReadFromHost(int host_fd, int64_t offset, size_t n, bool in_memory = false);
   // pwrite(2) likewise. At most `n` bytes; short on a bad address or when the host writes less.
-  // flags: RWF_* of pwritev2(2) (RWF_APPEND, RWF_DSYNC).
+  // flags: RWF_* of pwritev2(2) (RWF_APPEND, RWF_DSYNC). offset -1: write(2), one call.
   Result<size_t> WriteToHost(int host_fd, int64_t offset, size_t n, int flags = 0);
 
  private:
   // The part of the current range at the position, at most `n` bytes; length 0 at the end.
   Range Current(size_t n);
   void Advance(size_t n);
+  std::span<std::byte> SentryMemory(Range r) const;
+  // One host transfer at the position through the platform's window, sentry memory itself or a
+  // buffer of our own, as it fits.
+  Result<size_t> ReadOnce(int host_fd, int64_t offset, size_t n, bool in_memory);
+  Result<size_t> WriteOnce(int host_fd, int64_t offset, size_t n, int flags);
 
   GuestMemory memory_;   // mm() is null for sentry memory
   Ranges ranges_;

@@ -9,8 +9,8 @@
 // Locks: operations that change mappings are serialized by `change_mutex_` (a FiberMutex, held
 // while the host works); the list itself is under `list_mutex_`, held for moments, so that the
 // checks of copies never wait for the host. Order: change_mutex_ → list_mutex_.
-// A mapping shows in the list only after the host has it, and is gone from the list no later than
-// the host's: a copy that races with munmap gets EFAULT from the host.
+// The host changes first, then the list. A copy that races with a change may be checked against the
+// old list: the host then refuses it, or the stub's fault fix-up swallows it, as if it had come later.
 #pragma once
 
 #include <atomic>
@@ -25,10 +25,13 @@
 #include "sentry/base/mutex.h"
 #include "sentry/base/ref_ptr.h"
 #include "sentry/base/result.h"
+#include "sentry/mm/access_cache.h"
 #include "sentry/mm/copy.h"
+#include "sentry/mm/host_proc.h"
 #include "sentry/mm/io_sequence.h"
 #include "sentry/mm/mapped_file.h"
 #include "sentry/mm/vma.h"
+#include "sentry/mm/vma_set.h"
 #include "sentry/sched/scheduler.h"
 
 namespace msentry::mm {
@@ -69,11 +72,8 @@ struct ImageInfo {
   std::vector<std::pair<uint64_t, uint64_t>> auxv;  // AT_NULL included
 };
 
-// Pages, as /proc/PID/statm counts them, asked of the host.
-struct ResidentUsage {
-  uint64_t resident = 0;  // all
-  uint64_t file = 0;      // of it, file-backed and shared memory
-};
+// 64 random bits of the host's (getrandom(2)), for addresses and AT_RANDOM.
+uint64_t RandomBits();
 
 class MemoryManager : public RefCounted<MemoryManager> {
  public:
@@ -123,6 +123,9 @@ class MemoryManager : public RefCounted<MemoryManager> {
   // guest can go on where it was; false: it gets the signal.
   bool HandleFault(platform::GuestThread& thread, uint64_t address, const MemoryLimits& limits);
 
+  // RLIMIT_STACK for stacks that grow because the sentry touches them; setrlimit(2) tells us.
+  void set_stack_limit(uint64_t bytes) { stack_limit_.store(bytes, std::memory_order_relaxed); }
+
   // Where the heap begins; the loader sets it.
   void SetBrkStart(uint64_t address);
   void SetImage(ImageInfo image);
@@ -164,9 +167,56 @@ class MemoryManager : public RefCounted<MemoryManager> {
  private:
   MemoryManager(RefPtr<platform::AddressSpace> space, const Layout& layout);
 
+  // Carries out `batch` on the host, or keeps it for FinishLoad().
+  Result<> Run(platform::GuestThread& thread, const platform::MemoryBatch& batch)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  // To be called after every change of vmas_.
+  void Changed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(list_mutex_);
+
+  // Where a mapping of `length` bytes goes (mmap's rules for hints, MAP_FIXED..., MAP_32BIT).
+  Result<uint64_t> Place(uint64_t address, uint64_t length, int flags)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(list_mutex_);
+  // kENOMEM when `added` more bytes (of them `data` private writable) exceed a limit.
+  Result<> CheckLimits(uint64_t added, uint64_t data, const MemoryLimits& limits) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(list_mutex_);
+  Result<> CheckLockLimit(uint64_t added, const MemoryLimits& limits, Errno over) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(list_mutex_);
+
+  Result<> UnmapRange(platform::GuestThread& thread, uint64_t start, uint64_t end,
+                      DroppedFiles& dropped) ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  Result<uint64_t> RemapInPlace(platform::GuestThread& thread, const Vma& vma, uint64_t old_address,
+                                uint64_t old_length, uint64_t new_length)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  Result<uint64_t> RemapTo(platform::GuestThread& thread, const Vma& vma, uint64_t old_address,
+                           uint64_t old_length, uint64_t new_address, uint64_t new_length,
+                           bool keep_old, DroppedFiles& dropped)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  Result<> MovePages(platform::GuestThread& thread, uint64_t from, uint64_t length, uint64_t to)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+  // Grows the stack above `address` to hold it.
+  bool GrowStack(platform::GuestThread& thread, uint64_t address, uint64_t stack_limit);
+  // Touches the pages of [start, end) so that they are resident; kENOMEM where that is forbidden.
+  Result<> Populate(platform::GuestThread& thread, uint64_t start, uint64_t end)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(change_mutex_);
+
   const RefPtr<platform::AddressSpace> space_;
   const Layout layout_;
   std::atomic<int> dumpable_{1};
+  std::atomic<uint64_t> stack_limit_{8 << 20};
+
+  mutable sched::FiberMutex change_mutex_ ABSL_ACQUIRED_BEFORE(list_mutex_);
+  bool loading_ ABSL_GUARDED_BY(change_mutex_) = false;
+  platform::MemoryBatch load_batch_ ABSL_GUARDED_BY(change_mutex_);
+
+  mutable Mutex list_mutex_;
+  VmaSet vmas_ ABSL_GUARDED_BY(list_mutex_);
+  uint64_t peak_ ABSL_GUARDED_BY(list_mutex_) = 0;
+  uint64_t brk_start_ ABSL_GUARDED_BY(list_mutex_) = 0;
+  uint64_t brk_end_ ABSL_GUARDED_BY(list_mutex_) = 0;
+  bool lock_future_ ABSL_GUARDED_BY(list_mutex_) = false;  // mlockall(MCL_FUTURE)
+  ImageInfo image_ ABSL_GUARDED_BY(list_mutex_);
+
+  AccessCache access_cache_;  // written under list_mutex_, read without
 };
 
 }  // namespace msentry::mm
