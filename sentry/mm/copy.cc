@@ -117,7 +117,7 @@ Result<std::string> GuestMemory::CopyInString(GuestPtr<char> from, size_t max) c
                          static_cast<size_t>(arch::kPageSize - at % arch::kPageSize)});
     size_t got = TRY(CopyInSome(at, std::as_writable_bytes(std::span(buffer, n))));
     if (const void* nul = std::memchr(buffer, 0, got)) {
-      text.append(buffer, static_cast<const char*>(nul));
+      text.append(buffer, static_cast<const char*>(nul) - buffer);
       return text;
     }
     text.append(buffer, got);

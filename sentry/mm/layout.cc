@@ -15,6 +15,7 @@ constexpr uint64_t kStackRandomPages = uint64_t{1} << 22;  // 16 GiB
 constexpr uint64_t kMmapRandomPages = uint64_t{1} << 28;   // vm.mmap_rnd_bits
 constexpr uint64_t kMinStackRoom = 128 << 20;
 constexpr uint64_t kMaxStackRoom = arch::kTaskSize / 6 * 5;
+static_assert(kMaxStackRoom + kMmapRandomPages * arch::kPageSize < arch::kTaskSize);
 
 }  // namespace
 
@@ -35,7 +36,7 @@ Layout Layout::Choose(bool randomize, uint64_t stack_limit) {
   if (room + pad > room) room += pad;  // RLIM_INFINITY does not wrap
   room = std::clamp(room, kMinStackRoom, kMaxStackRoom) & ~(arch::kPageSize - 1);
   uint64_t mmap_random = randomize ? RandomBits() % kMmapRandomPages * arch::kPageSize : 0;
-  layout.mmap_top = arch::kTaskSize - room - std::min(mmap_random, arch::kTaskSize - room - (1ull << 40));
+  layout.mmap_top = arch::kTaskSize - room - mmap_random;
   return layout;
 }
 

@@ -102,9 +102,9 @@ size_t MemoryManager::Accessible(platform::GuestThread* thread, uint64_t address
       }
       if (at > address || grown || v) return at - address;
     }
-    if (!thread || !GrowStack(*thread, address, stack_limit_.load(std::memory_order_relaxed))) {
-      return 0;
-    }
+    if (!thread) return 0;
+    // When it fails, another thread may have grown it just now: look once more either way.
+    GrowStack(*thread, address, stack_limit_.load(std::memory_order_relaxed));
   }
 }
 
