@@ -1,11 +1,11 @@
 // The ELF64 headers of a program, parsed and checked. No file, no memory: a pure function of bytes,
 // so that it can be fuzzed (elf_fuzz.cc).
 //
-//   ElfImage elf = TRY(ParseElf(first_page, file_size, read_more));
+//   ElfImage elf = TRY(ParseElf([&](uint64_t offset, std::span<std::byte> out) { ... }));
 //
-// After a success every segment has: alignment a power of two, file size at most memory size,
-// address + memory size below the end of guest memory (for a fixed image), ascending addresses, offset congruent to
-// the address modulo the page size. Nothing else is trusted.
+// After a success there is a segment, and each has: file size at most memory size, an end within
+// guest memory, an offset congruent to its address modulo the page size (if it has file bytes); the
+// addresses ascend, the alignment is a power of two. They may overlap. Nothing else is trusted.
 #pragma once
 
 #include <cstdint>

@@ -1,7 +1,7 @@
 // The program loader: what execve(2) does between the path walk and the first instruction.
 // ELF64 executables (fixed and PIE, static and with an interpreter) and `#!` scripts.
 //
-//   loader::Program program = TRY(loader::Prepare(file, "/bin/sh-script", argv, open));
+//   loader::Program program = TRY(loader::Prepare(ctx, file, "/bin/script", argv, open));
 //   ... the kernel decides the new credentials from program.executable (set-id bits) ...
 //   auto [space, thread] = TRY(platform.NewProcess());
 //   auto mm = mm::MemoryManager::Create(space, mm::Layout::Choose(randomize, stack_limit));
@@ -25,6 +25,7 @@
 #include "platform/platform.h"
 #include "sentry/base/result.h"
 #include "sentry/mm/memory_manager.h"
+#include "vfs/context.h"
 #include "vfs/file_description.h"
 
 namespace msentry::loader {
@@ -47,8 +48,9 @@ struct Program {
 
 // kENOEXEC for what is not a program, kELOOP for scripts nested too deep, kELIBBAD for a bad ELF
 // interpreter, kEINVAL for more than one, kEACCES/kENOENT... from `open`.
-Result<Program> Prepare(RefPtr<vfs::FileDescription> file, std::string_view name,
-                        std::vector<std::string> argv, OpenExecutable open);
+Result<Program> Prepare(const vfs::OpContext& ctx, RefPtr<vfs::FileDescription> file,
+                        std::string_view name, std::vector<std::string> argv,
+                        OpenExecutable open);
 
 struct Environment {
   std::vector<std::string> envp;
@@ -56,6 +58,7 @@ struct Environment {
   bool secure = false;               // AT_SECURE: set-id or capabilities were gained
   mm::MemoryLimits limits;
   platform::Platform::Vdso vdso;     // AT_SYSINFO_EHDR when length is not 0
+  vfs::Location root;                // the new process's root: paths in /proc/PID/maps
 };
 
 struct Entry {

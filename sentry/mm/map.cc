@@ -34,6 +34,7 @@ Result<Vma> Describe(const MapArgs& args) {
   }
   vma.shared = type != MAP_PRIVATE;
   vma.protection = args.protection & kProtMask;
+  vma.label = args.label;
   vma.no_reserve = (args.flags & MAP_NORESERVE) != 0;
   vma.grows_down = (args.flags & MAP_GROWSDOWN) != 0;
   if (vma.grows_down && (vma.shared || args.file)) return Errno::kEINVAL;

@@ -62,6 +62,7 @@ struct MapArgs {
   int flags = 0;             // MAP_*
   RefPtr<MappedFile> file;   // null with MAP_ANONYMOUS
   uint64_t offset = 0;
+  VmaLabel label = VmaLabel::kNone;
 };
 
 // What execve(2) leaves for /proc/PID/{stat,cmdline,environ,auxv} and prctl(PR_SET_MM).

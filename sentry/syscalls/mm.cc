@@ -13,7 +13,7 @@ namespace msentry::syscalls {
 
 namespace {
 
-constexpr Result<int64_t> Zero(const Result<>& result) {
+Result<int64_t> Zero(const Result<>& result) {
   if (!result) return result.error();
   return int64_t{0};
 }
