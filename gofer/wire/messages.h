@@ -26,6 +26,7 @@ inline constexpr uint32_t kNoFid = 0xffffffff;
 inline constexpr uint16_t kNoTag = 0xffff;
 inline constexpr uint32_t kHeaderBytes = 7;
 inline constexpr uint32_t kMinMsize = 4096, kMaxMsize = 1 << 20;
+inline constexpr uint32_t kMinExtendedMsize = 32 * 1024;  // the extension's fixed-size messages fit
 inline constexpr uint32_t kIoHeaderBytes = 24;  // msize - this is what a read or write may carry
 
 struct Header {
