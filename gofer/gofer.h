@@ -11,9 +11,9 @@
 namespace msentry::gofer {
 
 // Opens the attach points, confines the calling process for good (namespaces and an assembled root
-// where the host allows, capabilities, no_new_privs, resource limits, seccomp) and serves until every
-// connection is closed. Call it early in a process of its own, still single-threaded. Returns the
-// exit status: 0, or 1 after one line on stderr that says what could not be opened or set up.
+// where the host allows, capabilities, no_new_privs, resource limits, seccomp) and serves until
+// every connection is closed. Call it early in a process of its own, still single-threaded. Returns
+// the exit status: 0, or 1 after one line on stderr that says what could not be opened or set up.
 int Main(const Config& config);
 
 }  // namespace msentry::gofer

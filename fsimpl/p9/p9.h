@@ -1,11 +1,13 @@
 // The client side of the gofer: file systems whose files live on the host.
 //
 //   auto client = TRY(p9::Connect(std::move(socket), &scheduler));
-//   RefPtr<vfs::FileSystem> lower = TRY(p9::NewFileSystem(client, {.aname = "0", .read_only = true}));
+//   RefPtr<vfs::FileSystem> lower = TRY(p9::NewFileSystem(client, {.aname = "0", .read_only =
+//   true}));
 //
-// Any number of file systems share one client (one connection). Everything may be called from fibers
-// (they park until the reply comes) and, for boot and tests, from plain threads (they block).
-// The server is not trusted: replies are validated, a broken or dead connection makes every call EIO.
+// Any number of file systems share one client (one connection). Everything may be called from
+// fibers (they park until the reply comes) and, for boot and tests, from plain threads (they
+// block). The server is not trusted: replies are validated, a broken or dead connection makes every
+// call EIO.
 #pragma once
 
 #include <cstdint>

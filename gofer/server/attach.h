@@ -60,8 +60,8 @@ class Attach {
   Result<p9::Attr> SetAttr(Node& node, const AttrChange& change);
   Result<std::string> ReadLink(Node& node);
 
-  // A regular file opened with O_ACCMODE, O_TRUNC, O_APPEND, O_DIRECT, O_NOATIME, O_SYNC and O_DSYNC
-  // of `flags`; or a directory, read-only.
+  // A regular file opened with O_ACCMODE, O_TRUNC, O_APPEND, O_DIRECT, O_NOATIME, O_SYNC and
+  // O_DSYNC of `flags`; or a directory, read-only.
   Result<ScopedFd> Open(Node& node, uint32_t flags);
   // As open(2) with O_CREAT (and O_EXCL when in flags).
   Result<OpenedFile> Create(const RefPtr<Node>& dir, std::string_view name, uint32_t flags,
@@ -94,7 +94,8 @@ class Attach {
                                    const HiddenEntry& entry);
   Result<NodeAttr> Adopt(const RefPtr<Node>& dir, std::string_view name, ScopedFd fd);
 
-  // A special file system of the host (proc, sysfs, ...) mounted below: shown as an empty directory.
+  // A special file system of the host (proc, sysfs, ...) mounted below: shown as an empty
+  // directory.
   const HiddenEntry* SpecialFileSystem(const host::Stat& stat, int fd);
   uint64_t InodeNumber(uint64_t dev, uint64_t ino);
   p9::Attr ToAttr(const host::Stat& stat, const std::optional<MappedAttr>& mapped);

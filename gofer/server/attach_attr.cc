@@ -108,7 +108,7 @@ Result<std::string> Attach::HostXattrName(std::string_view name) const {
   if (StartsWith(name, kReservedXattrPrefix)) return Errno::kEPERM;
   if (StartsWith(name, "user.")) return std::string(name);
   if (StartsWith(name, "trusted.") || StartsWith(name, "security.")) {
-    std::string mapped = absl::StrCat(kMappedXattrPrefix, name);
+    std::string mapped = std::string(kMappedXattrPrefix).append(name);
     if (mapped.size() > 255) return Errno::kERANGE;
     return mapped;
   }

@@ -35,7 +35,8 @@ Result<> Attach::List(Node& dir, uint64_t offset, size_t limit, std::vector<uint
     static constexpr std::string_view kNames[] = {".", ".."};
     for (uint64_t i = offset; i < 2; ++i) {
       p9::Qid qid = ToAttr(dir.replacement->stat, std::nullopt).qid;
-      p9::AppendDirent(out, {.qid = qid, .offset = i + 1, .type = DT_DIR, .name = kNames[i]}, limit);
+      p9::AppendDirent(out, {.qid = qid, .offset = i + 1, .type = DT_DIR, .name = kNames[i]},
+                       limit);
     }
     return Ok();
   }
@@ -62,11 +63,11 @@ Result<> Attach::List(Node& dir, uint64_t offset, size_t limit, std::vector<uint
       const auto* entry = reinterpret_cast<const LinuxDirent64*>(buffer + at);
       at += entry->size;
       std::string_view name(entry->name);
-      p9::Dirent dirent{.qid = {.type = QidTypeOf(entry->type),
-                                .path = InodeNumber(dir.id.first, entry->ino)},
-                        .offset = static_cast<uint64_t>(entry->next),
-                        .type = entry->type,
-                        .name = name};
+      p9::Dirent dirent{
+          .qid = {.type = QidTypeOf(entry->type), .path = InodeNumber(dir.id.first, entry->ino)},
+          .offset = static_cast<uint64_t>(entry->next),
+          .type = entry->type,
+          .name = name};
       if (name == ".." && !dir.parent()) dirent.qid.path = InodeNumber(dir.id.first, dir.id.second);
       const HiddenEntry* hidden = FindHidden(dir, name);
       if (hidden == nullptr && !hidden_->empty()) {

@@ -109,18 +109,17 @@ Result<> RestrictToRoots(const std::vector<ConfinedRoot>& roots) {
   constexpr uint64_t kRead = kFile | LANDLOCK_ACCESS_FS_READ_DIR;
   constexpr uint64_t kTruncate = uint64_t{1} << 14;  // version 3
   uint64_t file_write = LANDLOCK_ACCESS_FS_WRITE_FILE | (abi >= 3 ? kTruncate : 0);
-  constexpr uint64_t kChange =
-      LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
-      LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK |
-      LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER;
+  constexpr uint64_t kChange = LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+                               LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
+                               LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
+                               LANDLOCK_ACCESS_FS_MAKE_SYM | LANDLOCK_ACCESS_FS_REFER;
   // Handled but never granted: running programs, making block devices. Character devices are
   // needed for overlay whiteouts (0:0), which Landlock cannot tell apart.
   constexpr uint64_t kMakeChar = LANDLOCK_ACCESS_FS_MAKE_CHAR;
   struct landlock_ruleset_attr attr = {};
   attr.handled_access_fs = kRead | file_write | kChange | kMakeChar | LANDLOCK_ACCESS_FS_EXECUTE |
                            LANDLOCK_ACCESS_FS_MAKE_BLOCK;
-  ScopedFd ruleset(
-      static_cast<int>(syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0)));
+  ScopedFd ruleset(static_cast<int>(syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0)));
   if (!ruleset) return FromHost(errno);
   for (const ConfinedRoot& root : roots) {
     bool directory = TRY(host::StatFd(root.fd.get())).IsDir();

@@ -19,8 +19,8 @@ struct ConfinedRoot {
   bool read_only = false;
 };
 
-// Replaces every root by one in a detached private copy of its mounts (nodev, nosuid, read-only where
-// asked for: nothing above a root can be reached from it), and makes an empty directory the
+// Replaces every root by one in a detached private copy of its mounts (nodev, nosuid, read-only
+// where asked for: nothing above a root can be reached from it), and makes an empty directory the
 // process's root. Needs CAP_SYS_ADMIN; kEPERM without (nothing is changed then).
 Result<> IsolateMounts(std::vector<ConfinedRoot>& roots);
 

@@ -1,5 +1,6 @@
-// Connection: one stream socket with its Session: cuts the stream into requests, sends replies (with
-// a donated fd), and keeps Tflush's promise that its answer comes after that of the flushed request.
+// Connection: one stream socket with its Session: cuts the stream into requests, sends replies
+// (with a donated fd), and keeps Tflush's promise that its answer comes after that of the flushed
+// request.
 //
 // Any thread. Two locks, never held together: one for reading and parsing, one for writing.
 #pragma once

@@ -1,7 +1,7 @@
-// The host files that nobody sees (Config::hidden), recognised by identity: a hidden path is known as
-// (device and inode of its directory, name), so that it stays hidden when the file is replaced or
-// reached through another attach point or mount, and as (device, inode) of the file itself, so that
-// another hard link does not show it. Built once before serving; immutable afterwards.
+// The host files that nobody sees (Config::hidden), recognised by identity: a hidden path is known
+// as (device and inode of its directory, name), so that it stays hidden when the file is replaced
+// or reached through another attach point or mount, and as (device, inode) of the file itself, so
+// that another hard link does not show it. Built once before serving; immutable afterwards.
 #pragma once
 
 #include <cstdint>

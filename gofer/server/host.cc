@@ -112,8 +112,8 @@ Result<Stat> StatChild(int dir, std::string_view name) {
 }
 
 Result<ScopedFd> Reopen(int fd, int flags) {
-  return Fd(Retry(
-      [&] { return open(FdPath(fd).get(), flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); }));
+  return Fd(
+      Retry([&] { return open(FdPath(fd).get(), flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); }));
 }
 
 Result<ScopedFd> CreateExclusive(int dir, std::string_view name, int flags, uint32_t mode) {

@@ -46,7 +46,8 @@ class FdPath {
 struct Stat {
   uint64_t dev = 0, ino = 0, nlink = 0, rdev = 0, size = 0, blocks = 0;
   uint32_t mode = 0, uid = 0, gid = 0, blksize = 0;
-  struct timespec atime {}, mtime {}, ctime {}, btime {};
+  struct timespec atime {
+  }, mtime{}, ctime{}, btime{};
   bool IsDir() const { return S_ISDIR(mode); }
   bool IsRegular() const { return S_ISREG(mode); }
   bool IsSymlink() const { return S_ISLNK(mode); }

@@ -33,9 +33,9 @@ class Node : public RefCounted<Node> {
   bool IsRegular() const { return type == S_IFREG; }
 
   Attach& attach;
-  const ScopedFd fd;   // invalid for an empty directory that stands for something else
-  const FileId id;     // the host's; links to the same file have the same
-  const uint32_t type; // S_IFMT bits on the host (a mapped device is S_IFREG)
+  const ScopedFd fd;    // invalid for an empty directory that stands for something else
+  const FileId id;      // the host's; links to the same file have the same
+  const uint32_t type;  // S_IFMT bits on the host (a mapped device is S_IFREG)
   const HiddenEntry* const replacement;  // not null: shown instead of a hidden or a special place
 
   // The directory and name it was reached by; the attach point's root has no parent. May be out of

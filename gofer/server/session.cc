@@ -9,6 +9,9 @@ constexpr size_t kMaxFidsPerSession = 1 << 20;
 
 }  // namespace
 
+Session::Session(std::vector<Attach*> attaches) : attaches_(std::move(attaches)) {}
+Session::~Session() = default;
+
 Result<Session::FidRef> Session::Get(uint32_t fid) {
   MutexLock lock(mutex_);
   auto it = fids_.find(fid);
@@ -79,18 +82,18 @@ void Session::Handle(const p9::Header& header, std::span<const uint8_t> body, Re
       return Errno::kEOPNOTSUPP;
     }
     switch (header.type) {
-#define ON(M)             \
+#define ON(M)           \
   case p9::T##M::kType: \
     return Run<p9::T##M, p9::R##M>(body, reply, header.tag);
-      ON(version) ON(auth) ON(attach) ON(flush) ON(walk) ON(read) ON(write) ON(clunk) ON(remove)
-      ON(statfs) ON(lopen) ON(lcreate) ON(symlink) ON(mknod) ON(rename) ON(readlink) ON(getattr)
-      ON(setattr) ON(xattrwalk) ON(xattrcreate) ON(readdir) ON(fsync) ON(lock) ON(getlock) ON(link)
-      ON(mkdir) ON(renameat) ON(unlinkat)
-      ON(walkattr) ON(openfd) ON(createfd) ON(makenode) ON(clunks) ON(getattrs) ON(setattrs)
-      ON(rename2) ON(allocate) ON(copyrange) ON(xattr) ON(linkattr) ON(list)
+      ON(version)
+      ON(auth) ON(attach) ON(flush) ON(walk) ON(read) ON(write) ON(clunk) ON(remove) ON(statfs)
+          ON(lopen) ON(lcreate) ON(symlink) ON(mknod) ON(rename) ON(readlink) ON(getattr)
+              ON(setattr) ON(xattrwalk) ON(xattrcreate) ON(readdir) ON(fsync) ON(lock) ON(getlock)
+                  ON(link) ON(mkdir) ON(renameat) ON(unlinkat) ON(walkattr) ON(openfd) ON(createfd)
+                      ON(makenode) ON(clunks) ON(getattrs) ON(setattrs) ON(rename2) ON(allocate)
+                          ON(copyrange) ON(xattr) ON(linkattr) ON(list)
 #undef ON
-      default:
-        return Errno::kEOPNOTSUPP;
+                              default : return Errno::kEOPNOTSUPP;
     }
   };
   Result<> result = run();

@@ -1,9 +1,9 @@
 // Session: the protocol state of one 9P connection (negotiated version, fids), and the handler of
-// every message. Knows nothing of sockets: Handle() turns one request into one reply. The wire tests
-// and the fuzzer drive it directly.
+// every message. Knows nothing of sockets: Handle() turns one request into one reply. The wire
+// tests and the fuzzer drive it directly.
 //
-// Handle() may run in several threads at once. Fids are looked up under a lock and used by reference;
-// a fid's open state has its own lock. Host calls are made with at most that lock held.
+// Handle() may run in several threads at once. Fids are looked up under a lock and used by
+// reference; a fid's open state has its own lock. Host calls are made with at most that lock held.
 #pragma once
 
 #include <cstdint>
@@ -23,16 +23,17 @@ namespace msentry::gofer {
 // One reply on its way out. Reused by its thread for message after message.
 struct Reply {
   explicit Reply(size_t scratch_bytes) : scratch(new uint8_t[scratch_bytes]) {}
-  std::vector<uint8_t> message;     // header and fields
-  std::span<const uint8_t> tail;    // data that follows the fields, in `scratch` or owned elsewhere
+  std::vector<uint8_t> message;   // header and fields
+  std::span<const uint8_t> tail;  // data that follows the fields, in `scratch` or owned elsewhere
   std::unique_ptr<uint8_t[]> scratch;  // uninitialised, for the data of a read
-  ScopedFd fd;                      // donated with the reply
+  ScopedFd fd;                         // donated with the reply
 };
 
 class Session {
  public:
   // The attach points outlive the session.
-  explicit Session(std::vector<Attach*> attaches) : attaches_(std::move(attaches)) {}
+  explicit Session(std::vector<Attach*> attaches);
+  ~Session();
 
   // Answers one request: `body` is what follows the header. Always leaves a complete reply (Tflush
   // included; the connection delays it until the flushed request is answered).
@@ -49,9 +50,9 @@ class Session {
   Result<> Run(std::span<const uint8_t> body, Reply& reply, uint16_t tag);
 
   Result<FidRef> Get(uint32_t fid);
-  Result<> Insert(uint32_t fid, FidRef entry);   // kEBADF if taken
+  Result<> Insert(uint32_t fid, FidRef entry);  // kEBADF if taken
   void Replace(uint32_t fid, FidRef entry);
-  FidRef Take(uint32_t fid);                     // null if unknown
+  FidRef Take(uint32_t fid);  // null if unknown
   Result<> CheckFree(uint32_t fid);
   size_t DataLimit(uint32_t wanted) const;
 
@@ -105,7 +106,7 @@ class Session {
 
   const std::vector<Attach*> attaches_;
   std::atomic<uint32_t> msize_{p9::kMaxMsize};
-  std::atomic<bool> ready_{false};     // a version was agreed on
+  std::atomic<bool> ready_{false};  // a version was agreed on
   std::atomic<bool> extended_{false};
   Mutex mutex_;
   absl::flat_hash_map<uint32_t, FidRef> fids_ ABSL_GUARDED_BY(mutex_);

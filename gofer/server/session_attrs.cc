@@ -111,10 +111,10 @@ Result<> Session::FinishXattr(Fid& fid) {
   Attach& attach = fid.node->attach;
   if (fid.xattr_size == 0) return attach.RemoveXattr(*fid.node, fid.xattr_name);
   if (fid.xattr_value.size() != fid.xattr_size) return Errno::kEINVAL;
-  return attach.SetXattr(*fid.node, fid.xattr_name,
-                         {reinterpret_cast<const uint8_t*>(fid.xattr_value.data()),
-                          fid.xattr_value.size()},
-                         fid.xattr_flags);
+  return attach.SetXattr(
+      *fid.node, fid.xattr_name,
+      {reinterpret_cast<const uint8_t*>(fid.xattr_value.data()), fid.xattr_value.size()},
+      fid.xattr_flags);
 }
 
 Result<> Session::On(const p9::Txattr& m, p9::Rxattr& r, Reply& reply) {

@@ -96,8 +96,8 @@ Result<> Session::On(const p9::Tmakenode& m, p9::Rmakenode& r, Reply&) {
   FidRef dir = TRY(Get(m.dfid));
   TRY(CheckFree(m.newfid));
   if (S_ISLNK(m.mode) && m.target.empty()) return Errno::kENOENT;
-  NodeAttr made = TRY(dir->node->attach.Make(dir->node, m.name.text, m.mode, m.uid, m.gid, m.rdev,
-                                             m.target));
+  NodeAttr made =
+      TRY(dir->node->attach.Make(dir->node, m.name.text, m.mode, m.uid, m.gid, m.rdev, m.target));
   r.attr = made.attr;
   return Insert(m.newfid, MakeRef<Fid>(std::move(made.node)));
 }

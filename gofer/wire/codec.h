@@ -1,10 +1,11 @@
 // Reading and writing the little-endian fields of a 9P message (intro(5) of Plan 9, "diod protocol"
-// for 9P2000.L). Shared by the gofer server and the sentry's client; both treat the peer as hostile.
+// for 9P2000.L). Shared by the gofer server and the sentry's client; both treat the peer as
+// hostile.
 //
 // Decoder never reads outside its span, never allocates on the peer's word, and remembers the first
 // failure: callers decode every field, then ask Finish() once. Strings and data come out as views
-// into the message buffer, which must outlive them. Encoder appends to a caller's vector and patches
-// the message size in at the end. No locks; not thread safe.
+// into the message buffer, which must outlive them. Encoder appends to a caller's vector and
+// patches the message size in at the end. No locks; not thread safe.
 #pragma once
 
 #include <cstdint>
