@@ -38,7 +38,7 @@ function(msentry_guest)
   endif()
   foreach(platform ${A_PLATFORMS})
     add_test(NAME ${A_NAME}.${platform}
-      COMMAND $<TARGET_FILE:msentry> run --platform=${platform} ${A_RUN_OPTIONS} --
+      COMMAND ${PROJECT_BINARY_DIR}/cmd/msentry run --platform=${platform} ${A_RUN_OPTIONS} --
         $<TARGET_FILE:${target}> ${A_ARGS}
       WORKING_DIRECTORY ${directory})
     set_tests_properties(${A_NAME}.${platform} PROPERTIES TIMEOUT ${A_TIMEOUT}

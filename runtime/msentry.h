@@ -102,6 +102,9 @@ struct Config {
   int log_fd = 2;                         // borrowed until Start() returns; -1: no log
   enum class LogLevel { kWarning, kInfo, kDebug } log_level = LogLevel::kWarning;
 
+  // A terminal whose settings, as they are in Start(), the supervisor restores should this process be killed; -1: none.
+  int guarded_terminal_fd = -1;
+
   // As on a host that allows no user namespace (for tests).
   bool avoid_namespaces = false;
   // The msentry program that the sandbox's processes run. Empty: $MSENTRY_BINARY, else the installed one.
@@ -151,9 +154,9 @@ class MSENTRY_EXPORT Sandbox {
 
   // Waits for the end of the first process and of everything else in the sandbox. May be called again.
   ExitStatus Wait();
-  // A descriptor that becomes readable when Wait() will not block for long. Owned by the sandbox.
+  // A descriptor that becomes readable when Poll() has something to do. Owned by the sandbox.
   int event_fd() const;
-  // true, with *status set, when the sandbox has ended.
+  // Takes in what happened, without waiting. true, with *status set, when the sandbox has ended.
   bool Poll(ExitStatus* status);
 
   // Sends a signal to the first process. With `foreground`, to the foreground job of its terminal.
