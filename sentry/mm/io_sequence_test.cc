@@ -1,5 +1,6 @@
 #include "sentry/mm/io_sequence.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>

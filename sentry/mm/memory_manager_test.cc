@@ -179,7 +179,7 @@ TEST_F(MemoryManagerTest, StackGrowsOnFaultAndOnCopyUpToItsLimit) {
 
 TEST_F(MemoryManagerTest, StackKeepsAGapToItsNeighbour) {
   uint64_t neighbour = MustMap(1, kAnonymous, 0x200000000000);
-  uint64_t a = MustMap(1, kAnonymous | MAP_GROWSDOWN, neighbour + kStackGuardGap + 64 * kPage);
+  uint64_t a = MustMap(1, kAnonymous | MAP_GROWSDOWN, neighbour + kStackGuardGap + 16 * kPage);
   EXPECT_TRUE(p.mm->HandleFault(p.thread, a - 1, limits));
   EXPECT_EQ(p.mm->Find(a)->start, neighbour + kPage + kStackGuardGap);
   EXPECT_FALSE(p.mm->HandleFault(p.thread, p.mm->Find(a)->start - 1, limits));
