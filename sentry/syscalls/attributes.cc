@@ -20,8 +20,8 @@ Result<int64_t> ChangePath(Task& t, int dirfd, uint64_t path_address, int at_fla
   const std::string path = TRY(CopyInPath(t, path_address));
   Walk walk(t);
   TRY(walk.StartAt(t, dirfd, path));
-  const uint32_t flags = (at_flags & AT_SYMLINK_NOFOLLOW ? 0 : vfs::kWalkFollow) |
-                         (at_flags & AT_EMPTY_PATH ? vfs::kWalkEmptyPath : 0);
+  const uint32_t flags = (at_flags & AT_SYMLINK_NOFOLLOW ? 0u : vfs::kWalkFollow) |
+                         (at_flags & AT_EMPTY_PATH ? vfs::kWalkEmptyPath : 0u);
   TRY(vfs::SetAttr(walk.context, path, flags, attributes));
   return 0;
 }
@@ -81,7 +81,7 @@ Result<SetAttributes> TimesOf(const abi::Timespec (&times)[2]) {
 Result<SetAttributes> TimesFromTimevals(Task& t, uint64_t address) {
   if (address == 0) return TimesNow();
   abi::Timeval in[2];
-  TRY(t.memory().CopyInArray(GuestPtr<abi::Timeval>(address), std::span(in)));
+  TRY(t.memory().CopyInArray(GuestPtr<abi::Timeval>(address), std::span<abi::Timeval>(in)));
   abi::Timespec times[2];
   for (int i = 0; i < 2; i++) {
     if (in[i].usec < 0 || in[i].usec >= 1000000) return Errno::kEINVAL;
@@ -96,7 +96,7 @@ Result<SetAttributes> TimesFromTimevals(Task& t, uint64_t address) {
 Result<vfs::Location> LocationOfPath(Task& t, uint64_t path_address, bool follow) {
   const std::string path = TRY(CopyInPath(t, path_address));
   Walk walk(t);
-  return vfs::PathWalker(walk.context, follow ? vfs::kWalkFollow : 0).Resolve(path);
+  return vfs::PathWalker(walk.context, follow ? vfs::kWalkFollow : 0u).Resolve(path);
 }
 Result<vfs::Location> LocationOfFd(Task& t, int fd) {
   return TRY(t.GetFile(fd))->location();
@@ -193,7 +193,7 @@ Result<int64_t> SysUtimensat(Task& t, const SyscallArgs& a) {
   SetAttributes attributes = TimesNow();
   if (a[2] != 0) {
     abi::Timespec times[2];
-    TRY(t.memory().CopyInArray(GuestPtr<abi::Timespec>(a[2]), std::span(times)));
+    TRY(t.memory().CopyInArray(GuestPtr<abi::Timespec>(a[2]), std::span<abi::Timespec>(times)));
     // Nothing to do: not even the path is looked at.
     if (times[0].nsec == UTIME_OMIT && times[1].nsec == UTIME_OMIT) return 0;
     attributes = TRY(TimesOf(times));

@@ -5,22 +5,39 @@
 
 namespace msentry::syscalls {
 
+Result<int64_t> SysMmap(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMprotect(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMunmap(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysBrk(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMremap(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMsync(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMincore(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMadvise(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMlock(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMunlock(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMlockall(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMunlockall(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMlock2(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysPkeyMprotect(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysPkeyAlloc(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysPkeyFree(kernel::Task& t, const SyscallArgs& a);
+
 namespace mm_calls {
 using namespace arg;  // the kinds, inside this list only
 // clang-format off: one line a call
 inline constexpr SyscallEntry kTable[] = {
-    {9, "mmap", nullptr, {{kHex, kHex, kFlags, kFlags, kFd, kHex}}, Support::kUnsupported},
-    {10, "mprotect", nullptr, {{kHex, kHex, kFlags}}, Support::kUnsupported},
-    {11, "munmap", nullptr, {{kHex, kHex}}, Support::kUnsupported},
-    {12, "brk", nullptr, {{kHex}}, Support::kUnsupported},
-    {25, "mremap", nullptr, {{kHex, kHex, kHex, kFlags, kHex}}, Support::kUnsupported},
-    {26, "msync", nullptr, {{kHex, kHex, kFlags}}, Support::kUnsupported},
-    {27, "mincore", nullptr, {{kHex, kHex, kPtr}}, Support::kUnsupported},
-    {28, "madvise", nullptr, {{kHex, kHex, kInt}}, Support::kUnsupported},
-    {149, "mlock", nullptr, {{kHex, kHex}}, Support::kUnsupported},
-    {150, "munlock", nullptr, {{kHex, kHex}}, Support::kUnsupported},
-    {151, "mlockall", nullptr, {{kFlags}}, Support::kUnsupported},
-    {152, "munlockall", nullptr, {}, Support::kUnsupported},
+    {9, "mmap", SysMmap, {{kHex, kHex, kFlags, kFlags, kFd, kHex}}, Support::kFull},
+    {10, "mprotect", SysMprotect, {{kHex, kHex, kFlags}}, Support::kFull},
+    {11, "munmap", SysMunmap, {{kHex, kHex}}, Support::kFull},
+    {12, "brk", SysBrk, {{kHex}}, Support::kFull},
+    {25, "mremap", SysMremap, {{kHex, kHex, kHex, kFlags, kHex}}, Support::kFull},
+    {26, "msync", SysMsync, {{kHex, kHex, kFlags}}, Support::kFull},
+    {27, "mincore", SysMincore, {{kHex, kHex, kPtr}}, Support::kPartial, "pages of files count as resident"},
+    {28, "madvise", SysMadvise, {{kHex, kHex, kInt}}, Support::kFull},
+    {149, "mlock", SysMlock, {{kHex, kHex}}, Support::kFull},
+    {150, "munlock", SysMunlock, {{kHex, kHex}}, Support::kFull},
+    {151, "mlockall", SysMlockall, {{kFlags}}, Support::kFull},
+    {152, "munlockall", SysMunlockall, {}, Support::kFull},
     {216, "remap_file_pages", nullptr, {{kHex, kHex, kFlags, kHex, kFlags}}, Support::kUnsupported},
     {237, "mbind", nullptr, {{kHex, kHex, kInt, kPtr, kInt, kFlags}}, Support::kUnsupported},
     {238, "set_mempolicy", nullptr, {{kInt, kPtr, kInt}}, Support::kUnsupported},
@@ -28,10 +45,10 @@ inline constexpr SyscallEntry kTable[] = {
     {256, "migrate_pages", nullptr, {{kInt, kInt, kPtr, kPtr}}, Support::kUnsupported},
     {279, "move_pages", nullptr, {{kInt, kInt, kPtr, kPtr, kPtr, kFlags}}, Support::kUnsupported},
     {323, "userfaultfd", nullptr, {{kFlags}}, Support::kUnsupported},
-    {325, "mlock2", nullptr, {{kHex, kHex, kFlags}}, Support::kUnsupported},
-    {329, "pkey_mprotect", nullptr, {{kHex, kHex, kFlags, kInt}}, Support::kUnsupported},
-    {330, "pkey_alloc", nullptr, {{kFlags, kHex}}, Support::kUnsupported},
-    {331, "pkey_free", nullptr, {{kInt}}, Support::kUnsupported},
+    {325, "mlock2", SysMlock2, {{kHex, kHex, kFlags}}, Support::kFull},
+    {329, "pkey_mprotect", SysPkeyMprotect, {{kHex, kHex, kFlags, kInt}}, Support::kPartial, "no protection keys"},
+    {330, "pkey_alloc", SysPkeyAlloc, {{kFlags, kHex}}, Support::kFull},
+    {331, "pkey_free", SysPkeyFree, {{kInt}}, Support::kFull},
     {447, "memfd_secret", nullptr, {{kFlags}}, Support::kUnsupported},
     {450, "set_mempolicy_home_node", nullptr, {{kHex, kHex, kInt, kFlags}}, Support::kUnsupported},
 };

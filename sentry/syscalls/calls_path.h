@@ -5,31 +5,53 @@
 
 namespace msentry::syscalls {
 
+Result<int64_t> SysGetdents(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysGetdents64(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysGetcwd(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysChdir(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysFchdir(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysChroot(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysUmask(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysRename(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysRenameat(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysRenameat2(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMkdir(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMkdirat(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysRmdir(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysLink(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysLinkat(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysUnlink(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysUnlinkat(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysSymlink(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysSymlinkat(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMknod(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMknodat(kernel::Task& t, const SyscallArgs& a);
+
 namespace path_calls {
 using namespace arg;  // the kinds, inside this list only
 // clang-format off: one line a call
 inline constexpr SyscallEntry kTable[] = {
-    {78, "getdents", nullptr, {{kFd, BufOut(2), kInt}}, Support::kUnsupported},
-    {79, "getcwd", nullptr, {{BufOut(1), kInt}}, Support::kUnsupported},
-    {80, "chdir", nullptr, {{kPath}}, Support::kUnsupported},
-    {81, "fchdir", nullptr, {{kFd}}, Support::kUnsupported},
-    {82, "rename", nullptr, {{kPath, kPath}}, Support::kUnsupported},
-    {83, "mkdir", nullptr, {{kPath, kMode}}, Support::kUnsupported},
-    {84, "rmdir", nullptr, {{kPath}}, Support::kUnsupported},
-    {86, "link", nullptr, {{kPath, kPath}}, Support::kUnsupported},
-    {87, "unlink", nullptr, {{kPath}}, Support::kUnsupported},
-    {88, "symlink", nullptr, {{kPath, kPath}}, Support::kUnsupported},
-    {95, "umask", nullptr, {{kMode}}, Support::kUnsupported},
-    {133, "mknod", nullptr, {{kPath, kMode, kInt}}, Support::kUnsupported},
-    {161, "chroot", nullptr, {{kPath}}, Support::kUnsupported},
-    {217, "getdents64", nullptr, {{kFd, BufOut(2), kInt}}, Support::kUnsupported},
-    {258, "mkdirat", nullptr, {{kFd, kPath, kMode}}, Support::kUnsupported},
-    {259, "mknodat", nullptr, {{kFd, kPath, kMode, kInt}}, Support::kUnsupported},
-    {263, "unlinkat", nullptr, {{kFd, kPath, kFlags}}, Support::kUnsupported},
-    {264, "renameat", nullptr, {{kFd, kPath, kFd, kPath}}, Support::kUnsupported},
-    {265, "linkat", nullptr, {{kFd, kPath, kFd, kPath, kFlags}}, Support::kUnsupported},
-    {266, "symlinkat", nullptr, {{kPath, kFd, kPath}}, Support::kUnsupported},
-    {316, "renameat2", nullptr, {{kFd, kPath, kFd, kPath, kFlags}}, Support::kUnsupported},
+    {78, "getdents", SysGetdents, {{kFd, BufOut(2), kInt}}, Support::kFull},
+    {79, "getcwd", SysGetcwd, {{BufOut(1), kInt}}, Support::kFull},
+    {80, "chdir", SysChdir, {{kPath}}, Support::kFull},
+    {81, "fchdir", SysFchdir, {{kFd}}, Support::kFull},
+    {82, "rename", SysRename, {{kPath, kPath}}, Support::kFull},
+    {83, "mkdir", SysMkdir, {{kPath, kMode}}, Support::kFull},
+    {84, "rmdir", SysRmdir, {{kPath}}, Support::kFull},
+    {86, "link", SysLink, {{kPath, kPath}}, Support::kFull},
+    {87, "unlink", SysUnlink, {{kPath}}, Support::kFull},
+    {88, "symlink", SysSymlink, {{kPath, kPath}}, Support::kFull},
+    {95, "umask", SysUmask, {{kMode}}, Support::kFull},
+    {133, "mknod", SysMknod, {{kPath, kMode, kInt}}, Support::kFull},
+    {161, "chroot", SysChroot, {{kPath}}, Support::kFull},
+    {217, "getdents64", SysGetdents64, {{kFd, BufOut(2), kInt}}, Support::kFull},
+    {258, "mkdirat", SysMkdirat, {{kFd, kPath, kMode}}, Support::kFull},
+    {259, "mknodat", SysMknodat, {{kFd, kPath, kMode, kInt}}, Support::kFull},
+    {263, "unlinkat", SysUnlinkat, {{kFd, kPath, kFlags}}, Support::kFull},
+    {264, "renameat", SysRenameat, {{kFd, kPath, kFd, kPath}}, Support::kFull},
+    {265, "linkat", SysLinkat, {{kFd, kPath, kFd, kPath, kFlags}}, Support::kFull},
+    {266, "symlinkat", SysSymlinkat, {{kPath, kFd, kPath}}, Support::kFull},
+    {316, "renameat2", SysRenameat2, {{kFd, kPath, kFd, kPath, kFlags}}, Support::kFull},
 };
 // clang-format on
 }  // namespace path_calls

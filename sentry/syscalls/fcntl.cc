@@ -6,6 +6,7 @@
 
 #include "fsimpl/pipefs/pipe_file.h"
 #include "sentry/abi/file.h"
+#include "sentry/kernel/kernel.h"
 #include "sentry/syscalls/calls_fd.h"
 #include "sentry/syscalls/util.h"
 #include "vfs/locks.h"

@@ -118,11 +118,10 @@ namespace {
 
 Result<int64_t> DupTo(Task& t, int from, int to, bool close_on_exec) {
   RefPtr<FileDescription> file = TRY(t.GetFile(from, /*path_only_too=*/true));
-  // What was at `to` is closed as close(2) would, but its errors are nobody's.
-  Result<RefPtr<FileDescription>> old = t.fd_table().Remove(to);
-  TRY(t.fd_table().InstallAt(to, std::move(file), close_on_exec,
-                             t.group().limits().Soft(RLIMIT_NOFILE)));
-  if (old.ok()) (void)t.CloseFile(*std::move(old));
+  RefPtr<FileDescription> old = TRY(t.fd_table().Replace(
+      to, std::move(file), close_on_exec, t.group().limits().Soft(RLIMIT_NOFILE)));
+  // It is closed as close(2) would, but its errors are nobody's.
+  if (old) (void)t.CloseFile(std::move(old));
   return to;
 }
 

@@ -124,8 +124,8 @@ Result<int64_t> LinkAt(Task& t, int from_fd, uint64_t from_address, int to_fd, u
   Walk from(t), to(t);
   TRY(from.StartAt(t, from_fd, from_path));
   TRY(to.StartAt(t, to_fd, to_path));
-  const uint32_t walk = (flags & AT_SYMLINK_FOLLOW ? vfs::kWalkFollow : 0) |
-                        (flags & AT_EMPTY_PATH ? vfs::kWalkEmptyPath : 0);
+  const uint32_t walk = (flags & AT_SYMLINK_FOLLOW ? vfs::kWalkFollow : 0u) |
+                        (flags & AT_EMPTY_PATH ? vfs::kWalkEmptyPath : 0u);
   TRY(vfs::Link(from.context, from_path, walk, to.context, to_path));
   return 0;
 }
