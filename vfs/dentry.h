@@ -2,10 +2,10 @@
 // known not to exist). Dentries form the tree of one file system and are its name cache.
 //
 // A dentry is *hashed* while its parent's table holds it; the table owns one reference. Removing a
-// name unhashes the dentry (users that still hold it see IsDeleted()), or makes it negative when
-// nobody else does. The cache is bounded: DentryCache evicts hashed dentries without other users
-// and without children, second chance first (vfs/dentry_cache.h). Mount points, roots and
-// directories with cached children stay.
+// name unhashes the dentry: users that still hold it see IsDeleted(). A negative dentry becomes
+// positive when the name is created, never the other way. The cache is bounded: DentryCache evicts
+// hashed dentries without other users, second chance first (vfs/dentry_cache.h). Children refer to
+// their parent, so directories with cached children, mount points and roots stay.
 //
 // Locks: mutex_ guards the children table, the parent pointer and the name. Only one dentry's mutex
 // is held at a time; changes of names happen under the directories' Inode::dir_mutex, so a reader
@@ -24,7 +24,6 @@
 namespace msentry::vfs {
 
 class DentryCache;
-class FileSystem;
 class Inode;
 
 class Dentry : public RefCounted<Dentry> {
@@ -34,8 +33,8 @@ class Dentry : public RefCounted<Dentry> {
   static RefPtr<Dentry> MakeUnnamed(RefPtr<Inode> inode, std::string name);
   ~Dentry();
 
-  // Null when negative. The pointer is stable while the caller holds this dentry: a positive
-  // dentry never changes its inode, and turns negative only when nobody else refers to it.
+  // Null when negative. A positive dentry never changes its inode: the pointer is good while the
+  // caller holds this dentry.
   Inode* inode() const { return inode_.load(std::memory_order_acquire); }
   bool negative() const { return inode() == nullptr; }
 
@@ -54,19 +53,20 @@ class Dentry : public RefCounted<Dentry> {
   // ---- Cache operations ----
   // The hashed child, positive or negative; null on a miss. Never parks.
   RefPtr<Dentry> FindCached(std::string_view name);
-  // Hashes a new child with `inode` (null: negative). dir_mutex of this directory held; no child of
-  // that name is hashed.
-  RefPtr<Dentry> AddChild(std::string_view name, RefPtr<Inode> inode);
-  // The negative child `child` got an inode (create). dir_mutex held.
-  void Instantiate(RefPtr<Inode> inode);
+  // A new child with `inode` (null: negative), hashed unless `hash` is false. dir_mutex of this
+  // directory held; no child of that name is hashed.
+  RefPtr<Dentry> AddChild(std::string_view name, RefPtr<Inode> inode, bool hash = true);
+  // This negative dentry got an inode (create). The parent's dir_mutex held.
+  void Instantiate(RefPtr<Inode> inode, bool hash = true);
   // Takes the child out of the table: it is deleted, or (`deleted` false) no longer believed.
   void Unhash(bool deleted);
-  // Moves this dentry below `new_parent` as `new_name`, unhashing what was there. dir_mutexes and
-  // rename mutex held.
-  void MoveTo(Dentry& new_parent, std::string_view new_name, bool target_deleted = true);
+  // Moves this dentry below `new_parent` as `new_name`, unhashing (as deleted) what was there.
+  // dir_mutexes and rename mutex held.
+  void MoveTo(const RefPtr<Dentry>& new_parent, std::string_view new_name);
   // Swaps names and places with `other` (RENAME_EXCHANGE).
   void ExchangeWith(Dentry& other);
-  // Unhashes every cached descendant that nobody uses.
+  // Unhashes every cached descendant (not as deleted): the file system goes away, or the directory
+  // was removed.
   void PruneChildren();
 
   // How many mounts, in any namespace, sit on this dentry: path walk's hint.
@@ -82,6 +82,10 @@ class Dentry : public RefCounted<Dentry> {
 
  private:
   friend class DentryCache;
+  // Table changes; each takes the mutex of the directory it is called on.
+  void HashChild(Dentry* child);
+  bool UnhashChild(Dentry* child);  // false: it was not hashed
+  RefPtr<Dentry> AnyChild() const;
   struct Hash {
     using is_transparent = void;
     size_t operator()(std::string_view s) const;

@@ -61,10 +61,11 @@ class FileDescription : public RefCounted<FileDescription> {
   FileDescription(Location location, int flags);
   virtual ~FileDescription();
 
-  // The last reference takes the description out of the epoll sets first, while the derived class
+  // The last reference takes the description out of the epoll sets and ends O_ASYNC first, while the derived class
   // is still whole. (Hides RefCounted::Unref.)
   void Unref() const {
     if (!DropRef()) return;
+    const_cast<FileDescription*>(this)->SetAsyncWaiter(nullptr);
     if (epoll_links_.load(std::memory_order_acquire) != nullptr) LeaveEpollSets();
     delete this;
   }
@@ -74,7 +75,6 @@ class FileDescription : public RefCounted<FileDescription> {
 
   const Location& location() const { return location_; }
   Inode& inode() const { return *inode_; }
-  // The dentry was unlinked, or the file never had a name.
   bool readable() const { return access_ & 1; }
   bool writable() const { return access_ & 2; }
   bool is_path_only() const { return flags() & O_PATH; }
@@ -91,6 +91,8 @@ class FileDescription : public RefCounted<FileDescription> {
   // Default ESPIPE.
   virtual Result<size_t> PRead(const OpContext& ctx, mm::IoSequence& to, uint64_t offset);
   virtual Result<size_t> PWrite(const OpContext& ctx, mm::IoSequence& from, uint64_t offset);
+  // At the end, whatever the offset (O_APPEND); *end is where it stopped. Default EINVAL.
+  virtual Result<size_t> Append(const OpContext& ctx, mm::IoSequence& from, uint64_t* end);
   virtual Result<int64_t> Seek(const OpContext& ctx, int64_t offset, int whence);  // ESPIPE
   // Directory entries from the position on; "." and ".." included. Default ENOTDIR.
   virtual Result<> IterateDirents(const OpContext& ctx, DirentSink sink);
@@ -125,6 +127,9 @@ class FileDescription : public RefCounted<FileDescription> {
   virtual Result<size_t> CopyRangeFrom(const OpContext& ctx, FileDescription& source,
                                        uint64_t source_offset, uint64_t offset, size_t n);
   virtual Result<> Flush(const OpContext& ctx);                   // at each close(2)
+  // The open still waits for its peer (a FIFO without the other end): the call layer waits on
+  // wait_queue() until this is false, then the open is complete.
+  virtual bool OpenPending() { return false; }
   // Extra lines of /proc/PID/fdinfo/N ("eventfd-count: ...\n"). Default none.
   virtual std::string FdInfo() { return {}; }
   // The text /proc/PID/fd/N shows when there is no path; default: the dentry's name.
@@ -139,11 +144,11 @@ class FileDescription : public RefCounted<FileDescription> {
   virtual int64_t position() const { return 0; }
   AsyncOwner async_owner() const;
   void SetAsyncOwner(const AsyncOwner& owner);
-  // The kernel's registration for O_ASYNC; replaced as a whole. It is told whenever flags change.
+  // The kernel's registration for O_ASYNC on wait_queue(): replaces the one before (null: none).
   void SetAsyncWaiter(std::unique_ptr<sched::Waiter> waiter);
 
- protected:
-  void set_access(int access) { access_ = access; }
+  // For vfs/operations/open.cc: what the open took, for the destructor to give back.
+  void SetHolds(bool writer, bool denies_write, bool notify_close);
 
  private:
   friend class EpollLinks;
@@ -154,11 +159,10 @@ class FileDescription : public RefCounted<FileDescription> {
   mutable std::atomic<EpollLinks*> epoll_links_{nullptr};  // owned; made by the first EPOLL_CTL_ADD
   std::atomic<int> flags_;
   int access_;  // 1 read, 2 write; immutable after construction
-  bool counts_as_writer_ = false;
+  bool holds_write_ = false, denies_write_ = false, notifies_close_ = false;
   mutable Mutex mutex_;
   AsyncOwner owner_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<sched::Waiter> async_waiter_ ABSL_GUARDED_BY(mutex_);
-  friend class OpenFinisher;
 };
 
 // The description as a T, which has `static constexpr char kClassTag = 0;` (or a non-const static) and
@@ -175,6 +179,7 @@ class SeekableFile : public FileDescription {
   using FileDescription::FileDescription;
   Result<size_t> Read(const OpContext& ctx, mm::IoSequence& to) override;
   Result<size_t> Write(const OpContext& ctx, mm::IoSequence& from) override;
+  Result<size_t> Append(const OpContext& ctx, mm::IoSequence& from, uint64_t* end) override;
   // SEEK_SET, CUR, END; SEEK_DATA and SEEK_HOLE see one run of data (override SeekData for better).
   Result<int64_t> Seek(const OpContext& ctx, int64_t offset, int whence) override;
   bool SupportsEpoll() const override { return false; }
@@ -185,7 +190,7 @@ class SeekableFile : public FileDescription {
   virtual Result<uint64_t> EndOffset(const OpContext& ctx);
   virtual Result<int64_t> SeekData(const OpContext& ctx, int64_t offset, bool hole);
   // PWrite with content_mutex held by the caller. Default calls PWrite.
-  virtual Result<size_t> AppendLocked(const OpContext& ctx, mm::IoSequence& from, uint64_t end);
+  virtual Result<size_t> PWriteLocked(const OpContext& ctx, mm::IoSequence& from, uint64_t offset);
 
   sched::FiberMutex position_mutex_;
   std::atomic<int64_t> position_{0};  // changed under position_mutex_
@@ -210,6 +215,9 @@ class DirectoryFile : public SeekableFile {
   // *position; other entries start at position 2.
   bool EmitDots(int64_t* position, DirentSink sink) const;
 };
+
+// RLIMIT_FSIZE and the largest offset: shortens `from`, or EFBIG (and ctx.fsize_exceeded).
+Result<> LimitWrite(const OpContext& ctx, const Inode& inode, mm::IoSequence& from, uint64_t offset);
 
 // What open(2) with O_PATH gives: a location and nothing else.
 class PathOnlyFile : public FileDescription {

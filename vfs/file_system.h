@@ -29,7 +29,7 @@ class FileSystem : public RefCounted<FileSystem> {
     kReadOnly = 4,     // the super block itself is read-only
     kNoDev = 8,        // device nodes do not work, whatever the mount says
     kPseudo = 16,      // "nodev" in /proc/filesystems
-    kNoRevalidateNegative = 32,  // negative dentries are not cached
+    kNoNegative = 32,  // negative dentries are not cached
   };
 
   // `type` as in /proc/filesystems. The device number is allocated here (anonymous: major 0).

@@ -57,10 +57,8 @@ class HostFile : public SeekableFile {
  protected:
   Result<uint64_t> EndOffset(const OpContext& ctx) override;
   Result<int64_t> SeekData(const OpContext& ctx, int64_t offset, bool hole) override;
-  Result<size_t> AppendLocked(const OpContext& ctx, mm::IoSequence& from, uint64_t end) override;
 
  private:
-  Result<size_t> WriteAt(const OpContext& ctx, mm::IoSequence& from, uint64_t offset);
   HostFileOwner& owner_;
   const RefPtr<HostFd> fd_;
   Mutex mutex_;

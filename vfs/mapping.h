@@ -7,7 +7,7 @@
 namespace msentry::vfs {
 
 // `file` as something to map; it holds the description. `root` gives MapsPath() its point of view.
-// EACCES for O_PATH, ENODEV is left to HostBacking.
+// What cannot be mapped says so in HostBacking.
 RefPtr<mm::MappedFile> MakeMappedFile(RefPtr<FileDescription> file, const Location& root);
 // The description behind a MappedFile of ours (/proc/PID/exe, map_files).
 FileDescription& FileOfMapping(const mm::MappedFile& mapped);

@@ -48,11 +48,12 @@ class Mount : public RefCounted<Mount> {
 
  private:
   friend class MountNamespace;
+  Result<> SetFlags(uint32_t flags);  // EBUSY: read-only while something is open for writing
   const RefPtr<FileSystem> fs_;
   const RefPtr<Dentry> root_;
   const uint64_t id_;
   std::atomic<uint32_t> flags_;
-  std::atomic<int32_t> writers_{0};
+  std::atomic<int32_t> writers_{0};  // descriptions open for writing
   std::atomic<bool> attached_{false};
 
   mutable Mutex mutex_;

@@ -28,7 +28,7 @@ struct MountInfo {
 
 class MountNamespace : public RefCounted<MountNamespace> {
  public:
-  // With `fs` as the root mount.
+  // With `fs` as the root mount. `flags` are MountFlag bits, everywhere below as well.
   static RefPtr<MountNamespace> Create(RefPtr<FileSystem> fs, uint32_t flags);
   ~MountNamespace();
 
@@ -44,8 +44,8 @@ class MountNamespace : public RefCounted<MountNamespace> {
   // MS_REMOUNT|MS_BIND: flags of the mount only.
   Result<> SetFlags(Mount& mount, uint32_t flags);
   // umount2(2); `at` must be the root of a mount of this namespace (EINVAL). EBUSY unless lazy when
-  // something is mounted below or in use.
-  Result<> Detach(const Location& at, bool lazy);
+  // something is mounted below or in use: pass the only Location you hold, moved.
+  Result<> Detach(Location at, bool lazy);
   // pivot_root(2).
   Result<> PivotRoot(const Location& new_root, const Location& put_old);
 
@@ -63,7 +63,12 @@ class MountNamespace : public RefCounted<MountNamespace> {
   explicit MountNamespace(RefPtr<Mount> root);  // for MakeRef
 
  private:
-  Result<> AttachLocked(RefPtr<Mount> mount, const Location& at) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  Result<> AttachLocked(const RefPtr<Mount>& mount, const Location& at)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool ContainsLocked(const Mount& mount) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Cuts `mount` from its parent; the references to drop after the lock go to `drop`.
+  void UnlinkLocked(Mount& mount, std::vector<Location>* drop)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   mutable Mutex mutex_;
   RefPtr<Mount> root_ ABSL_GUARDED_BY(mutex_);

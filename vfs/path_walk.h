@@ -62,8 +62,8 @@ class PathWalker {
   // Everything but the last component.
   Result<ParentAndName> ResolveParent(std::string_view path);
   // open(O_CREAT): goes on from `parent` (a result of this walker) through the symlink `link` found
-  // there, to the parent of what it names. Counts against the same limit.
-  Result<ParentAndName> ResolveParentOfLink(const Location& parent, Inode& link);
+  // there, to the parent of what it names. Counts against the same limit. Not for magic links.
+  Result<ParentAndName> ResolveParentOfLink(const Location& parent, const Location& link);
 
   // One component in the directory `dir`, cached or not; never follows, never crosses a mount. The
   // dentry may be negative. Search permission is the caller's business.
@@ -74,24 +74,22 @@ class PathWalker {
                                                   std::string_view name);
 
  private:
-  struct Step;
-  struct Position {
-    Mount* mount = nullptr;
-    Dentry* dentry = nullptr;
-  };
+  enum class Want { kThrough, kFinal, kParent };  // an intermediate link, the whole, its parent
+  // Where `path` starts; strips its leading slashes.
   Result<> Start(std::string_view* path, Location* at);
-  Result<> Walk(std::string_view path, Location* at, bool want_parent, ParentAndName* parent);
-  Result<> StepInto(std::string_view name, std::string_view rest, Location* at, bool last);
-  Result<RefPtr<Dentry>> LookupMiss(const RefPtr<Dentry>& dir, std::string_view name,
-                                    std::string_view rest);
-  Result<> FollowLink(Location* at, Inode& link, const Location& link_dir);
+  Result<> Walk(std::string_view path, Location* at, Want want, ParentAndName* parent);
+  Result<RefPtr<Dentry>> Child(const Location& at, std::string_view name, std::string_view rest);
+  Result<> FollowLink(Location* at, const Location& link, Want want, ParentAndName* parent);
   Result<> DotDot(Location* at);
   Result<> CrossMounts(Location* at);
-  const Location& Root() const { return flags_ & (kWalkBeneath | kWalkInRoot) ? c_.start : c_.root; }
+  Result<> CheckNotMoved() const;
+  bool scoped() const { return flags_ & (kWalkBeneath | kWalkInRoot); }
+  const Location& Root() const { return scoped() ? c_.start : c_.root; }
 
-  const WalkContext& c_;
+  const WalkContext c_;
   const uint32_t flags_;
   int links_ = 0;
+  uint64_t sequence_ = 0;  // of renames, when the walk must not escape
 };
 
 }  // namespace msentry::vfs
