@@ -55,6 +55,10 @@ class FdTable : public RefCounted<FdTable> {
   void CloseAll(OnClose on_close);
 
   RefPtr<FdTable> Copy() const;
+  // Tasks that use the table (others only look at it): the last one to go closes the files.
+  void AddUser() { users_.fetch_add(1, std::memory_order_relaxed); }
+  bool RemoveUser() { return users_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+  bool shared() const { return users_.load(std::memory_order_relaxed) > 1; }
 
   // Open fds in ascending order, for /proc/PID/fd.
   std::vector<int> OpenFds() const;
@@ -68,6 +72,7 @@ class FdTable : public RefCounted<FdTable> {
   // Removes every open slot that `choose` (called with the lock) picks.
   void TakeWhere(absl::FunctionRef<bool(size_t, Slot&)> choose, OnClose on_close);
 
+  std::atomic<int> users_{0};
   mutable Mutex mutex_;
   std::vector<Slot> slots_ ABSL_GUARDED_BY(mutex_);
   size_t first_free_ ABSL_GUARDED_BY(mutex_) = 0;  // no slot below it is free

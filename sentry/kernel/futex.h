@@ -4,6 +4,11 @@
 // mapped object and the offset in it. The protocol that loses no wake-up: enqueue under the
 // bucket's lock, then read the word, leave at once when it has changed, else park.
 //
+// FUTEX_WAKE_OP and the owner-died mark read and then write the word: the sentry has no atomic access
+// to guest memory. Their users (old glibc condition variables, robust mutexes of a dead owner) leave
+// the word to whoever does that; a waiter that adds its bit meanwhile sees the word change and
+// retries. Priority-inheriting futexes could not bear it: they are configured out (ENOSYS).
+//
 // Any fiber. Bucket locks are not held while guest memory is read.
 #pragma once
 
@@ -38,10 +43,6 @@ class FutexManager {
                           int requeue, const uint32_t* expected);
   Result<int64_t> WakeOp(Task& task, uint64_t first, uint64_t second, bool shared, int wake1,
                          int wake2, uint32_t op);
-  // FUTEX_LOCK_PI, TRYLOCK_PI, UNLOCK_PI (no priority is inherited: all tasks run alike).
-  Result<> LockPi(Task& task, uint64_t address, bool shared, bool try_only, int64_t deadline_ns);
-  Result<> UnlockPi(Task& task, uint64_t address, bool shared);
-
   // Exit of a thread: the robust list (set_robust_list(2)) at `head`.
   void ReleaseRobustList(Task& task, uint64_t head);
 
@@ -58,10 +59,13 @@ class FutexManager {
   Result<FutexKey> KeyOf(Task& task, uint64_t address, bool shared);
   static void Append(Bucket& bucket, Waiter* waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(bucket.mutex);
   static void Unlink(Bucket& bucket, Waiter* waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(bucket.mutex);
-  int WakeLocked(Bucket& bucket, const FutexKey& key, int count, uint32_t bitset)
+  static int WakeLocked(Bucket& bucket, const FutexKey& key, int count, uint32_t bitset)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(bucket.mutex);
-  void Leave(Waiter* waiter);
-  void HandleOwnerDeath(Task& task, uint64_t address, bool pi);
+  static int64_t RequeueAcross(Bucket& source, Bucket& target, const FutexKey& from,
+                               const FutexKey& to, int wake, int requeue);
+  // Takes the waiter out of its queue; true when it had been woken.
+  static bool Leave(Waiter* waiter);
+  void HandleOwnerDeath(Task& task, uint64_t address);
 
   std::array<Bucket, kBuckets> buckets_;
 };

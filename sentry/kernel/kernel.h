@@ -72,7 +72,7 @@ class Kernel {
   vfs::Location root() const { return root_; }
 
   // Creates init (pid 1) and loads its program on a fiber. `on_loaded` is called there with the
-  // result of execve: on an error there is no init, and `on_end` is called too.
+  // result of execve: on an error init ends at once with status 127 << 8 (and the kernel with it).
   void StartInit(InitArgs args, absl::AnyInvocable<void(Result<>)> on_loaded);
   // Another process in the sandbox, a child of init (exec into a running sandbox). `on_end` gets
   // its wait status.
@@ -86,7 +86,7 @@ class Kernel {
   // Kills everything (any thread): --timeout, SIGTERM to msentry. The status of init then is
   // `signo`.
   void KillAll(int signo);
-  // A signal for init, or for the foreground group of `terminal` (any thread).
+  // A signal for init (any thread).
   void SignalInit(int signo);
 
   sched::Scheduler& scheduler() { return scheduler_; }
@@ -111,19 +111,25 @@ class Kernel {
   int64_t boot_ns() const { return boot_ns_; }             // sched::NowNs() at boot
   int64_t uptime_ns() const { return sched::NowNs() - boot_ns_; }
   int64_t boot_realtime_s() const { return boot_realtime_s_; }
+  // Time stamp counter ticks as nanoseconds, by what was measured since boot.
+  int64_t TicksToNs(int64_t ticks) const;
+  // 16 bytes chosen at boot: /proc/sys/kernel/random/boot_id.
+  std::string boot_id() const { return boot_id_; }
   std::string hostname() const;
   std::string domainname() const;
   void set_hostname(std::string name);
   void set_domainname(std::string name);
   static constexpr const char* kRelease = "4.4.0";
   static constexpr const char* kVersion = "#1 SMP Sun Jan 10 15:06:54 PST 2016";
-  // Tasks runnable now, and the three load averages in 1/2048 (FSHIFT 11), kept up to date lazily.
+  // Tasks runnable now, and the three load averages in 1/2048 (FSHIFT 11): of the tasks that had a
+  // CPU, worked out when somebody asks, so that an idle sandbox does nothing for them.
   int running_tasks() const { return running_.load(std::memory_order_relaxed); }
   struct LoadAverage { uint64_t one, five, fifteen; };
   LoadAverage load_average();
   // Processes created since boot, context switches: /proc/stat.
   std::atomic<uint64_t> forks{0}, context_switches{0};
-  // CPU time of all tasks, dead ones included.
+  // CPU time of all tasks, dead ones included; takes tasks_mutex().
+  Usage TotalUsage();
   std::atomic<int64_t> dead_user_ns{0}, dead_system_ns{0};
 
   // Signals to many: kill(2) with pid <= 0. `sender` null: the kernel itself.
@@ -145,14 +151,40 @@ class Kernel {
   Kernel(sched::Scheduler& scheduler, platform::Platform& platform, vfs::Vfs& vfs,
          Options options);
 
-  // tasks_mutex() held:
-  void LeaveProcessGroupLocked(ThreadGroup& group);
+  // A signal to be sent, and a child event to be told, once tasks_mutex_ is released.
+  struct Notice {
+    RefPtr<ThreadGroup> group;
+    SigInfo info;              // signo 0: none
+    bool child_event = false;
+  };
+  bool ReserveTask();          // is there room for one more?
+  // Names ending in Locked: tasks_mutex_ is held.
   void JoinProcessGroupLocked(ThreadGroup& group, RefPtr<ProcessGroup> to);
+  // The caller keeps a reference to the old group: it may be the last.
+  void LeaveProcessGroupLocked(ThreadGroup& group);
+  // No member has a parent in another group of the session: nobody could continue it.
   bool OrphanedLocked(const ProcessGroup& group, const ThreadGroup* ignoring);
-  bool HasStoppedLocked(const ProcessGroup& group);
-  void SignalGroupLocked(const ProcessGroup& group, const SigInfo& info);
-  void CheckOrphanedLocked(ThreadGroup& leaving);
+  void CheckOrphanedLocked(ThreadGroup& leaving, std::vector<Notice>* notices);
+  void HangUpIfOrphanedLocked(ThreadGroup& member, const ThreadGroup& relative,
+                              const ThreadGroup* ignoring, std::vector<Notice>* notices);
+  void LeaveSessionLocked(ThreadGroup& group, std::vector<Notice>* notices);
+  void NoticeGroupLocked(const ProcessGroup& group, int signo, std::vector<Notice>* notices);
+  void Send(const std::vector<Notice>& notices);
+  Result<> SignalTargets(const std::vector<RefPtr<Task>>& targets, const SigInfo& info,
+                         Task* sender, const ProcessGroup* sender_group);
+  RefPtr<Task> ReapLocked(ThreadGroup& group);
+  SigInfo ChildSignalLocked(ThreadGroup& group);
+  void NotifyParentLocked(ThreadGroup& group, std::vector<Notice>* notices,
+                          std::vector<RefPtr<Task>>* reaped);
+  void CollectDeathSignalsLocked(Task& task, std::vector<Notice>* notices);
+  void EndGroupLocked(ThreadGroup& group, std::vector<Notice>* notices,
+                      std::vector<RefPtr<Task>>* reaped,
+                      std::vector<RefPtr<ThreadGroup>>* kept);
+  void RetireTask(Task& task, const Usage& usage);
+  void KillEverybody();
   void AfterExit();
+  Result<RefPtr<Task>> MakeProcess(InitArgs& args);
+  friend Result<struct WaitStatus> Wait(Task& task, const struct WaitArgs& args);
 
   sched::Scheduler& scheduler_;
   platform::Platform& platform_;
@@ -160,6 +192,8 @@ class Kernel {
   Options options_;
   const int64_t boot_ns_;
   const int64_t boot_realtime_s_;
+  const uint64_t boot_tsc_;
+  const std::string boot_id_;
   Mutex tasks_mutex_;
   PidTable pids_;
   FutexManager futexes_;
@@ -168,8 +202,10 @@ class Kernel {
   RefPtr<vfs::MountNamespace> mounts_;
   vfs::Location root_;
   std::unique_ptr<JobControlImpl> job_control_;
-  ThreadGroup* init_ = nullptr;         // tasks
+  ThreadGroup* init_ = nullptr;         // tasks; init_task_ keeps it
+  RefPtr<Task> init_task_;              // set once
   int live_tasks_ = 0;                  // tasks
+  std::vector<vfs::Terminal*> released_terminals_;  // tasks; Send() drops them
   bool shutting_down_ = false;          // tasks
   std::atomic<int> init_status_{0};
   std::atomic<int> running_{0};
@@ -181,6 +217,12 @@ class Kernel {
   Mutex load_mutex_;
   LoadAverage load_ ABSL_GUARDED_BY(load_mutex_){0, 0, 0};
   int64_t load_at_ns_ ABSL_GUARDED_BY(load_mutex_) = 0;
+  int64_t load_cpu_ns_ ABSL_GUARDED_BY(load_mutex_) = 0;
+};
+
+struct Task::FirstExec {
+  Kernel::InitArgs args;
+  absl::AnyInvocable<void(Result<int>)> on_loaded;  // the pid, or why not
 };
 
 }  // namespace msentry::kernel

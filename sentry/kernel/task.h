@@ -91,6 +91,8 @@ class Task : public RefCounted<Task> {
   vfs::OpContext FileContext();
   // The open file at `fd`; kEBADF also for O_PATH ones unless `path_only_too`.
   Result<RefPtr<vfs::FileDescription>> GetFile(int fd, bool path_only_too = false);
+  // What /proc/PID/exe leads to; null for a task without memory. Any thread.
+  RefPtr<vfs::FileDescription> executable() const;
   // The lowest free fd, with the task's RLIMIT_NOFILE.
   Result<int> InstallFile(RefPtr<vfs::FileDescription> file, bool close_on_exec);
   // close(2) of a removed file: flush, POSIX locks of this process, last reference.
@@ -134,12 +136,13 @@ class Task : public RefCounted<Task> {
 
   // --- signals ---
   // kill(2) of the whole group / tgkill(2) of one task, without permission checks. Any thread.
-  static void SendGroupSignal(ThreadGroup& group, const SigInfo& info);
-  void SendSignal(const SigInfo& info);
+  // kEAGAIN when a queued real-time signal finds the queue full (RLIMIT_SIGPENDING).
+  static Result<> SendGroupSignal(ThreadGroup& group, const SigInfo& info);
+  Result<> SendSignal(const SigInfo& info);
   // A signal that cannot be blocked or ignored away (faults): resets to the default if it would be.
   void ForceSignal(const SigInfo& info);
   // May `sender` send `signo` to this task (kill(2))? Any thread.
-  bool MaySignal(const auth::Credentials& sender, Session* sender_session, int signo);
+  bool MaySignal(const auth::Credentials& sender, const Session* sender_session, int signo);
   // The blocked set. Reading is for any thread; the stub may change it.
   SigSet signal_mask() const;
   void SetSignalMask(SigSet mask);
@@ -220,7 +223,6 @@ class Task : public RefCounted<Task> {
     kWorkSignal = 1,    // a pending signal may be deliverable
     kWorkKill = 2,      // group exit, or an exec'ing sibling wants us gone
     kWorkStop = 4,      // group stop
-    kWorkRestoreMask = 8,  // not an interruption; see Interrupted()
   };
 
   Task(Kernel& kernel, RefPtr<ThreadGroup> group);
@@ -230,43 +232,65 @@ class Task : public RefCounted<Task> {
   void Run();
   void HandleEvent(const platform::Event& event);
   void HandleFault(const platform::Event& event);
-  bool DoWork(bool after_syscall);  // false: the task ends
+  bool DoWork();  // false: the task ends
+  void RestoreMaskAfterCall();
   Wake ParkFor(int64_t deadline_ns, uint32_t interrupting);
+  void StopCharging();  // from here on the time is not this task's
+  void StartCharging();
 
-  // signal_send.cc (signal mutex held where named Locked)
-  void PostWork(uint32_t bits);
+  // signal_send.cc (signal held where named Locked)
   void KickLocked(uint32_t bits);
   void RecalculateLocked();
-  static void SendLocked(ThreadGroup& group, Task* only, const SigInfo& info);
+  bool WantsLocked(int signo) const;
+  static Result<> SendLocked(ThreadGroup& group, Task* only, const SigInfo& info, bool force);
+  static void ContinueLocked(ThreadGroup& group);
   static void ExitGroupLocked(ThreadGroup& group, int status);
 
   // signal_delivery.cc
-  void DeliverSignals(bool after_syscall);
-  bool SetupFrame(const SigInfo& info, const SigAction& action);
+  void DeliverSignals();
+  bool ActOnDefault(const SigInfo& info);  // false: no more signals now
+  bool EnterSignalHandler(const SigInfo& info, const SigAction& action);
+  bool RestoreFpu(uint64_t address);
+  void FinishInterruptedCall(const SigAction* action);
+  void BeginGroupStop(int signo);
   void ReachGroupStop();
   void NotifyParentOfStop(ThreadGroup::JobNotice notice, int signo);
 
-  // exec.cc, exit.cc
+  // clone.cc
+  Result<RefPtr<Task>> MakeChild(const CloneArgs& args);
+  void LinkChild(const RefPtr<Task>& child, const CloneArgs& args, int tid);
+
+  // exec.cc
+  Result<> RunFirstExec();
   Result<> KillSiblings();
+  void TakeOverLeader();
+  void ReplaceImage(RefPtr<mm::MemoryManager> mm, std::unique_ptr<platform::GuestThread> thread);
+  void PublishIdentity();
+
+  // exit.cc
+  void LeaveMemory();
   void FinishExit();
   void ReleaseVfork();
+  void DropFiles();
 
   Kernel& kernel_;
   RefPtr<ThreadGroup> group_;
   std::atomic<int> tid_{0};            // changes once, when a non-leader execs
   const int64_t start_ns_;
+  auth::Uid counted_uid_ = 0;          // whose process it counts as (RLIMIT_NPROC)
 
   arch::Registers registers_{};
-  std::unique_ptr<platform::GuestThread> thread_;  // guest_thread() users: see info_mutex_
+  std::unique_ptr<platform::GuestThread> thread_;  // replaced under signal and info_mutex_
   RefPtr<mm::MemoryManager> mm_;
   RefPtr<FdTable> fd_table_;
   RefPtr<FsContext> fs_;
 
-  // Guards what other threads read: creds_, comm_, scheduling_, and changes of mm_, fd_table_,
-  // fs_ and thread_ (the fiber itself reads those without it).
+  // Guards what other threads read, and changes of mm_, fd_table_, fs_ and thread_ (the fiber itself
+  // reads those without it).
   mutable Mutex info_mutex_;
   auth::CredsRef creds_ ABSL_GUARDED_BY(info_mutex_);
   std::string comm_ ABSL_GUARDED_BY(info_mutex_);
+  RefPtr<vfs::FileDescription> executable_ ABSL_GUARDED_BY(info_mutex_);
   Scheduling scheduling_ ABSL_GUARDED_BY(info_mutex_);
 
   std::atomic<sched::Fiber*> fiber_{nullptr};  // set to null under signal before the fiber ends
@@ -278,10 +302,13 @@ class Task : public RefCounted<Task> {
   SigSet wait_for_ = 0;                // signal: rt_sigtimedwait's set
   bool exited_ = false;                // tasks
   bool stop_reached_ = false;          // signal
+  bool reaped_ = false;                // tasks: no longer in the pid table
   bool exiting_ = false;               // Exit() was called
   int exit_status_ = 0;
   std::optional<SigSet> saved_mask_;   // of SetTemporarySignalMask
   RestartBlock restart_block_;
+  struct FirstExec;                    // what a process made by the Kernel begins with
+  std::unique_ptr<FirstExec> first_exec_;
   sched::WaitQueue signal_events_;
 
   // vfork: the parent waits on it until the child lets go of the memory.
@@ -289,14 +316,16 @@ class Task : public RefCounted<Task> {
     std::atomic<bool> done{false};
     sched::WaitQueue queue;
   };
-  RefPtr<VforkWait> vfork_;
+  RefPtr<VforkWait> vfork_;            // signal
+
+  // Of the last fault, for the guest's sigcontext.
+  uint64_t fault_error_ = 0, fault_trap_ = 0, fault_address_ = 0;
 
   // Accounting: time stamp counter ticks in the sentry, nanoseconds of replaced guest threads.
   std::atomic<int64_t> system_ticks_{0};
-  uint64_t entered_tsc_ = 0;
+  uint64_t charged_from_ = 0;
   std::atomic<int64_t> guest_ns_before_exec_{0};
-  std::atomic<int64_t> voluntary_switches_{0}, involuntary_switches_{0};
-  std::atomic<int64_t> parked_ticks_{0};
+  std::atomic<int64_t> voluntary_switches_{0};
 };
 
 }  // namespace msentry::kernel

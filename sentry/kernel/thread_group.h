@@ -47,8 +47,8 @@ class ThreadGroup : public RefCounted<ThreadGroup> {
   Mutex& signal_mutex() ABSL_LOCK_RETURNED(signal_mutex_) { return signal_mutex_; }
 
   // --- guarded by tasks ---
-  Task* leader = nullptr;            // also as a zombie; null after it was reaped
-  std::vector<Task*> tasks;          // live tasks (not exited)
+  Task* leader = nullptr;            // also as a zombie
+  std::vector<Task*> tasks;          // live ones; changed under tasks and signal, read under either
   ThreadGroup* parent = nullptr;     // null: init
   Task* parent_task = nullptr;       // the thread that created it, while it lives; else any
   std::vector<ThreadGroup*> children;
@@ -74,6 +74,7 @@ class ThreadGroup : public RefCounted<ThreadGroup> {
   bool stopped = false;              // group stop in force or being reached
   int stop_signal = 0;
   int stop_pending = 0;              // tasks still to park
+  bool continued = false;            // the parent is to be told of a SIGCONT
 
   RefPtr<SignalHandlers> handlers() const;
   void set_handlers(RefPtr<SignalHandlers> handlers);
@@ -81,6 +82,7 @@ class ThreadGroup : public RefCounted<ThreadGroup> {
   // --- any thread ---
   sched::WaitQueue child_events;     // kIn when a child changes state (wait4)
   sched::WaitQueue exit_event;       // kIn when this group becomes a zombie (pidfd)
+  sched::WaitQueue task_gone;        // kIn when one of its tasks has exited (exec waits)
   std::atomic<bool> is_zombie{false};
   std::atomic<int> oom_score_adj{0};
   std::atomic<int> dumpable{1};
@@ -95,6 +97,9 @@ class ThreadGroup : public RefCounted<ThreadGroup> {
  private:
   friend class Kernel;
   friend class Task;
+  // Kills the address space when a stub does not come back after SIGKILL.
+  std::unique_ptr<sched::Timer> kill_timer_;  // made under signal, destroyed with the group
+  absl::AnyInvocable<void(int)> on_end_;      // Kernel::StartProcess; called by the last task
   Kernel& kernel_;
   int tgid_ = 0;
   const RefPtr<Limits> limits_;

@@ -2,7 +2,7 @@
 //
 // A timer over a CPU clock is a wall timer for the least time in which that clock can get there
 // (all threads running), looked at again when it fires: nothing ticks.
-// Own lock, above the thread group's signal mutex. Callbacks run on a worker outside any fiber.
+// Own lock, taken before the tasks mutex (CPU clocks are read under it). Callbacks run on a worker outside any fiber.
 #pragma once
 
 #include <signal.h>
@@ -57,19 +57,24 @@ class ProcessTimers {
 
   void DeleteAll();       // exec, exit: POSIX timers
   void StopIntervals();   // exit
-  // RLIMIT_CPU changed or threads started: looks at the CPU limit again.
+  // RLIMIT_CPU may have changed (prlimit, fork): watches the CPU clock when there is a limit.
   void CheckCpuLimit();
 
  private:
   struct Timer;
+  int64_t Now(const Timer& timer);
+  std::unique_ptr<Timer> MakeTimer();
   void Fire(Timer* timer);
-  void ArmLocked(Timer* timer) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void FireCpuLimit(Timer* timer);
+  void SendTimerSignal(Timer* timer, int64_t expiries);
+  void Arm(Timer* timer, int64_t now);
+  static TimerSetting SettingOf(const Timer& timer, int64_t now);
 
   ThreadGroup& group_;
   Mutex mutex_;
-  std::unique_ptr<Timer> interval_[3];
-  std::unique_ptr<Timer> cpu_limit_;
-  std::map<int, std::shared_ptr<Timer>> posix_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Timer> interval_[3] ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Timer> cpu_limit_ ABSL_GUARDED_BY(mutex_);
+  std::map<int, std::unique_ptr<Timer>> posix_ ABSL_GUARDED_BY(mutex_);
   int next_id_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -1,0 +1,261 @@
+#include "sentry/kernel/kernel.h"
+
+#include <sched.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+#include <cmath>
+
+#include "sentry/base/log.h"
+#include "sentry/kernel/job_control.h"
+#include "vfs/file_description.h"
+#include "vfs/operations.h"
+
+namespace msentry::kernel {
+namespace {
+
+uint64_t RandomWord() {
+  uint64_t word = 0;
+  if (getrandom(&word, sizeof(word), 0) != sizeof(word)) word = __rdtsc();
+  return word;
+}
+
+std::string RandomUuid() {
+  const uint64_t a = RandomWord(), b = RandomWord();
+  char text[40];
+  snprintf(text, sizeof(text), "%08x-%04x-4%03x-%04x-%012llx", static_cast<uint32_t>(a >> 32),
+           static_cast<uint32_t>(a >> 16 & 0xffff), static_cast<uint32_t>(a & 0xfff),
+           static_cast<uint32_t>(0x8000 | (b >> 48 & 0x3fff)),
+           static_cast<unsigned long long>(b & 0xffffffffffff));
+  return text;
+}
+
+int64_t RealtimeSeconds() {
+  timespec ts{};
+  clock_gettime(CLOCK_REALTIME, &ts);
+  return ts.tv_sec;
+}
+
+// CPUs this process may run on.
+int HostCpus() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+}  // namespace
+
+std::unique_ptr<Kernel> Kernel::Create(sched::Scheduler& scheduler, platform::Platform& platform,
+                                       vfs::Vfs& vfs, Options options) {
+  CHECK(options.dispatch != nullptr);
+  if (options.cpus <= 0) options.cpus = HostCpus();
+  if (options.memory_bytes <= 0) {
+    options.memory_bytes = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
+  }
+  return std::unique_ptr<Kernel>(new Kernel(scheduler, platform, vfs, std::move(options)));
+}
+
+Kernel::Kernel(sched::Scheduler& scheduler, platform::Platform& platform, vfs::Vfs& vfs,
+               Options options)
+    : scheduler_(scheduler),
+      platform_(platform),
+      vfs_(&vfs),
+      options_(std::move(options)),
+      boot_ns_(sched::NowNs()),
+      boot_realtime_s_(RealtimeSeconds()),
+      boot_tsc_(__rdtsc()),
+      boot_id_(RandomUuid()),
+      dmesg_(RandomWord()),
+      job_control_(std::make_unique<JobControlImpl>(*this)),
+      hostname_(options_.hostname),
+      domainname_(options_.domainname),
+      load_at_ns_(boot_ns_) {}
+
+Kernel::~Kernel() = default;
+
+vfs::JobControl& Kernel::job_control() { return *job_control_; }
+
+void Kernel::SetRoot(RefPtr<vfs::MountNamespace> mounts, vfs::Location root) {
+  mounts_ = std::move(mounts);
+  root_ = std::move(root);
+}
+
+std::string Kernel::hostname() const {
+  MutexLock lock(names_mutex_);
+  return hostname_;
+}
+std::string Kernel::domainname() const {
+  MutexLock lock(names_mutex_);
+  return domainname_;
+}
+void Kernel::set_hostname(std::string name) {
+  MutexLock lock(names_mutex_);
+  hostname_.swap(name);
+}
+void Kernel::set_domainname(std::string name) {
+  MutexLock lock(names_mutex_);
+  domainname_.swap(name);
+}
+
+RefPtr<Task> Kernel::FindTask(int tid) {
+  MutexLock lock(tasks_mutex_);
+  return RefPtr<Task>(pids_.FindTask(tid));
+}
+
+RefPtr<ThreadGroup> Kernel::FindThreadGroup(int tgid) {
+  MutexLock lock(tasks_mutex_);
+  return RefPtr<ThreadGroup>(pids_.FindThreadGroup(tgid));
+}
+
+std::vector<int> Kernel::ThreadGroupIds() {
+  MutexLock lock(tasks_mutex_);
+  std::vector<int> ids;
+  for (const auto& [pid, entry] : pids_.entries()) {
+    if (entry.task != nullptr && entry.task->tgid() == pid) ids.push_back(pid);
+  }
+  return ids;
+}
+
+std::vector<int> Kernel::TaskIds(int tgid) {
+  MutexLock lock(tasks_mutex_);
+  std::vector<int> ids;
+  ThreadGroup* group = pids_.FindThreadGroup(tgid);
+  if (group == nullptr) return ids;
+  for (Task* task : group->tasks) ids.push_back(task->tid());
+  if (std::find(ids.begin(), ids.end(), tgid) == ids.end()) ids.push_back(tgid);  // a zombie leader
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+bool Kernel::ReserveTask() {
+  MutexLock lock(tasks_mutex_);
+  return live_tasks_ < options_.max_pids && !shutting_down_;
+}
+
+int64_t Kernel::TicksToNs(int64_t ticks) const {
+  const double elapsed_ticks = static_cast<double>(__rdtsc() - boot_tsc_);
+  if (elapsed_ticks <= 0) return 0;
+  return static_cast<int64_t>(static_cast<double>(ticks) *
+                              (static_cast<double>(uptime_ns()) / elapsed_ticks));
+}
+
+Usage Kernel::TotalUsage() {
+  Usage total;
+  total.user_ns = dead_user_ns.load(std::memory_order_relaxed);
+  total.system_ns = dead_system_ns.load(std::memory_order_relaxed);
+  MutexLock lock(tasks_mutex_);
+  for (const auto& [pid, entry] : pids_.entries()) {
+    if (entry.task != nullptr && !entry.task->exited_) total.Add(entry.task->GetUsage());
+  }
+  return total;
+}
+
+Kernel::LoadAverage Kernel::load_average() {
+  const Usage usage = TotalUsage();
+  const int64_t now = sched::NowNs();
+  MutexLock lock(load_mutex_);
+  const int64_t wall = now - load_at_ns_;
+  constexpr int64_t kLeast = 100'000'000;
+  if (wall < kLeast) return load_;
+  const int64_t cpu = usage.user_ns + usage.system_ns;
+  const double active = static_cast<double>(cpu - load_cpu_ns_) / static_cast<double>(wall);
+  load_at_ns_ = now;
+  load_cpu_ns_ = cpu;
+  const double seconds = static_cast<double>(wall) / 1e9;
+  const auto decay = [&](uint64_t old, double period) {
+    const double keep = std::exp(-seconds / period);
+    constexpr double kFixed = 2048;
+    return static_cast<uint64_t>(static_cast<double>(old) * keep + active * kFixed * (1 - keep));
+  };
+  load_ = {decay(load_.one, 60), decay(load_.five, 300), decay(load_.fifteen, 900)};
+  return load_;
+}
+
+void Kernel::SignalInit(int signo) {
+  RefPtr<ThreadGroup> init;
+  {
+    MutexLock lock(tasks_mutex_);
+    if (init_ != nullptr) init = RefPtr<ThreadGroup>(init_);
+  }
+  if (init) (void)Task::SendGroupSignal(*init, KernelSignal(signo));
+}
+
+// A process without memory yet: its fiber begins with an execve.
+Result<RefPtr<Task>> Kernel::MakeProcess(InitArgs& args) {
+  auto group = MakeRef<ThreadGroup>(*this, MakeRef<SignalHandlers>(), MakeRef<Limits>());
+  auto task = RefPtr<Task>::Adopt(new Task(*this, group));
+  task->fd_table_ = args.fds ? std::move(args.fds) : MakeRef<FdTable>();
+  task->fd_table_->AddUser();
+  task->fs_ = MakeRef<FsContext>(root_, root_, args.umask);
+  {
+    MutexLock lock(task->info_mutex_);
+    task->creds_ = args.creds ? args.creds : auth::CredsRef(MakeRef<auth::Credentials>());
+    task->comm_ = "init";
+    task->scheduling_.affinity.assign((options_.cpus + 63) / 64, 0);
+    for (int cpu = 0; cpu < options_.cpus; ++cpu) {
+      task->scheduling_.affinity[cpu / 64] |= uint64_t{1} << cpu % 64;
+    }
+    task->counted_uid_ = task->creds_->uid;
+    (void)users_.AddProcess(task->counted_uid_, kUnlimited);
+  }
+  MutexLock lock(tasks_mutex_);
+  if (shutting_down_) return Errno::kESRCH;
+  const int pid = TRY(pids_.Allocate());
+  task->tid_.store(pid);
+  group->tgid_ = pid;
+  group->leader = task.get();
+  group->tasks.push_back(task.get());
+  group->live_tasks.store(1);
+  pids_.SetTask(pid, task);
+  ++live_tasks_;
+  if (init_ != nullptr) {
+    group->parent = init_;
+    group->parent_task = init_->leader;
+    init_->children.push_back(group.get());
+  } else {
+    init_ = group.get();
+    init_task_ = task;
+  }
+  auto session = MakeRef<Session>(pid);
+  session->leader = group.get();
+  JoinProcessGroupLocked(*group, MakeRef<ProcessGroup>(pid, std::move(session)));
+  if (args.terminal != nullptr && args.terminal->session.load() == 0) {
+    job_control_->AttachLocked(*group, *args.terminal);
+  }
+  return task;
+}
+
+void Kernel::StartInit(InitArgs args, absl::AnyInvocable<void(Result<>)> on_loaded) {
+  CHECK(init_ == nullptr);
+  RefPtr<Task> task = MUST(MakeProcess(args));
+  task->first_exec_ = std::make_unique<Task::FirstExec>();
+  task->first_exec_->args = std::move(args);
+  task->first_exec_->on_loaded = [loaded = std::move(on_loaded)](Result<int> result) mutable {
+    if (!loaded) return;
+    if (result.ok()) {
+      loaded(Ok());
+    } else {
+      loaded(result.error());
+    }
+  };
+  task->Start();
+}
+
+void Kernel::StartProcess(InitArgs args, absl::AnyInvocable<void(Result<int>)> on_loaded,
+                          absl::AnyInvocable<void(int)> on_end) {
+  Result<RefPtr<Task>> made = MakeProcess(args);
+  if (!made.ok()) {
+    on_loaded(made.error());
+    return;
+  }
+  RefPtr<Task> task = std::move(made).value();
+  task->group_->on_end_ = std::move(on_end);
+  task->first_exec_ = std::make_unique<Task::FirstExec>();
+  task->first_exec_->args = std::move(args);
+  task->first_exec_->on_loaded = std::move(on_loaded);
+  task->Start();
+}
+
+}  // namespace msentry::kernel
