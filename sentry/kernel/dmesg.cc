@@ -63,7 +63,8 @@ void Dmesg::Append(int64_t uptime_ns, int priority, std::string_view text) {
   char stamp[48];
   snprintf(stamp, sizeof(stamp), "<%d>[%5lld.%06lld] ", priority,
            static_cast<long long>(us / 1'000'000), static_cast<long long>(us % 1'000'000));
-  std::string line = absl::StrCat(stamp, text, "\n");
+  std::string line = stamp;
+  line.append(text).append("\n");
   MutexLock lock(mutex_);
   bytes_ += line.size();
   lines_.push_back(std::move(line));

@@ -30,7 +30,7 @@ std::vector<std::string> Candidates(const std::string& path,
   for (;;) {
     const size_t colon = search.find(':');
     const std::string_view dir = search.substr(0, colon);
-    out.push_back(absl::StrCat(dir.empty() ? "." : dir, "/", path));
+    out.push_back(std::string(dir.empty() ? "." : dir) + "/" + path);
     if (colon == std::string_view::npos) return out;
     search.remove_prefix(colon + 1);
   }
@@ -93,7 +93,7 @@ Result<int64_t> Task::Exec(ExecArgs args) {
     return vfs::OpenForExec({context, root, cwd}, path, vfs::kWalkFollow);
   };
   const loader::Program program =
-      TRY(loader::Prepare(std::move(file), name, std::move(args.argv), open));
+      TRY(loader::Prepare(context, std::move(file), name, std::move(args.argv), open));
   const ExecCreds creds = TRY(CredsForExec(context, *this, *program.executable));
 
   auto [space, thread] = TRY(kernel_.platform().NewProcess());
@@ -109,6 +109,7 @@ Result<int64_t> Task::Exec(ExecArgs args) {
   environment.secure = creds.secure;
   environment.limits = limits;
   environment.vdso = kernel_.platform().vdso();
+  environment.root = root;
   const loader::Entry entry = TRY(loader::Load(program, environment, *memory, *thread));
 
   // From here on there is no way back to the old program.

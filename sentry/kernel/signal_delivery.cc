@@ -11,6 +11,7 @@ namespace {
 constexpr uint64_t kUnrestartable = ~uint64_t{0};  // orig_rax of a state that is no system call
 constexpr uint64_t kSyscallInstructionLength = 2;
 constexpr uint64_t kRestartSyscallNumber = 219;
+constexpr uint64_t kLeastAltStack = 2048;  // MINSIGSTKSZ, which glibc makes a run-time value
 
 bool Has(const SigAction& action, int flag) {
   return (action.flags & static_cast<uint64_t>(static_cast<unsigned>(flag))) != 0;
@@ -273,7 +274,7 @@ uint64_t Task::SignalReturn() {
   const int32_t mode = stack.flags & ~abi::kSsAutodisarm;
   if (mode & SS_DISABLE) {
     alt_stack = {0, SS_DISABLE, 0, 0};
-  } else if ((mode & ~SS_ONSTACK) == 0 && stack.size >= MINSIGSTKSZ) {
+  } else if ((mode & ~SS_ONSTACK) == 0 && stack.size >= kLeastAltStack) {
     alt_stack = {stack.sp, stack.flags & abi::kSsAutodisarm, 0, stack.size};
   }
   return registers_.rax;
