@@ -1,0 +1,219 @@
+// Every way into the stub and out of it. gs is the thread's slot (set with arch_prctl); the guest's
+// stack is never touched, not even below its red zone.
+//
+// The guest-visible effect of a call is that of the `syscall` instruction: rax is the result, rcx the
+// return address, r11 the flags, everything else is kept. Arithmetic flags are not kept on the
+// patched path (no compiler expects them to survive a call); iretq restores them on the other.
+#include "platform/systrap/stub/abi.h"
+
+        .section .text.start, "ax"
+
+// Process entry after execve: rsp is the initial stack the host kernel made.
+        .globl  stub_start
+stub_start:
+        xorl    %ebp, %ebp
+        movq    %rsp, %rdi
+        andq    $-16, %rsp
+        call    stub_main
+        ud2
+
+// A patched call site comes here through its trampoline: rax = number, rcx = return address, r11 free.
+        .p2align 6
+        .globl  stub_entry
+stub_entry:
+        movq    %rsp, %gs:REG_RSP
+        movq    %gs:SLOT_STACK, %rsp
+        pushfq
+        popq    %r11
+        movq    %r15, %gs:REG_R15
+        movq    %r14, %gs:REG_R14
+        movq    %r13, %gs:REG_R13
+        movq    %r12, %gs:REG_R12
+        movq    %rbp, %gs:REG_RBP
+        movq    %rbx, %gs:REG_RBX
+        movq    %r11, %gs:REG_R11
+        movq    %r10, %gs:REG_R10
+        movq    %r9, %gs:REG_R9
+        movq    %r8, %gs:REG_R8
+        movq    %rax, %gs:REG_RAX
+        movq    %rcx, %gs:REG_RCX
+        movq    %rdx, %gs:REG_RDX
+        movq    %rsi, %gs:REG_RSI
+        movq    %rdi, %gs:REG_RDI
+        movq    %rax, %gs:REG_ORIG_RAX
+        movq    %rcx, %gs:REG_RIP
+        movq    %r11, %gs:REG_EFLAGS
+        cld
+        movq    %gs:SLOT_SELF, %rdi
+        movl    $KIND_SYSCALL, %esi
+        xorl    %edx, %edx
+        call    stub_request
+        ud2
+
+// Signals. The handler runs on the thread's signal stack with nothing blocked; it either returns
+// (the interrupted code was the stub's) or goes on with a request and never comes back, which is
+// sound because there is no mask to restore and the signal stack is free again once rsp has left it.
+        .globl  stub_handler
+stub_handler:
+        jmp     stub_on_signal
+        .globl  stub_restorer
+stub_restorer:
+        movl    $15, %eax
+        syscall
+        ud2
+
+// stub_switch_and_request(slot, kind, by_signal): goes on from the top of the thread's stack.
+        .globl  stub_switch_and_request
+stub_switch_and_request:
+        movq    SLOT_STACK(%rdi), %rsp
+        call    stub_request
+        ud2
+
+// stub_leave(): to guest code with the slot's registers. The two windows between the look at
+// `interrupt` and the last instruction are restartable: they change nothing but registers, and an
+// interrupt signal that comes inside makes the handler start them again.
+        .p2align 6
+        .globl  stub_leave
+stub_leave:
+        movq    %gs:REG_RIP, %rcx
+        movq    %gs:REG_EFLAGS, %r11
+        cmpq    %rcx, %gs:REG_RCX
+        jne     stub_leave_full
+        cmpq    %r11, %gs:REG_R11
+        jne     stub_leave_full
+        testl   $0x44500, %r11d         // AC, NT, DF, TF
+        jnz     stub_leave_full
+        .globl  stub_leave_fast
+stub_leave_fast:
+        cmpl    $0, %gs:SLOT_INTERRUPT
+        jne     stub_leave_interrupted
+        movq    %gs:REG_R15, %r15
+        movq    %gs:REG_R14, %r14
+        movq    %gs:REG_R13, %r13
+        movq    %gs:REG_R12, %r12
+        movq    %gs:REG_RBP, %rbp
+        movq    %gs:REG_RBX, %rbx
+        movq    %gs:REG_R11, %r11
+        movq    %gs:REG_R10, %r10
+        movq    %gs:REG_R9, %r9
+        movq    %gs:REG_R8, %r8
+        movq    %gs:REG_RAX, %rax
+        movq    %gs:REG_RCX, %rcx
+        movq    %gs:REG_RDX, %rdx
+        movq    %gs:REG_RSI, %rsi
+        movq    %gs:REG_RDI, %rdi
+        movq    %gs:REG_RSP, %rsp
+        jmp     *%rcx
+        .globl  stub_leave_fast_end
+stub_leave_fast_end:
+
+        .globl  stub_leave_full
+stub_leave_full:
+        cmpl    $0, %gs:SLOT_INTERRUPT
+        jne     stub_leave_interrupted
+        movq    %gs:REG_R15, %r15
+        movq    %gs:REG_R14, %r14
+        movq    %gs:REG_R13, %r13
+        movq    %gs:REG_R12, %r12
+        movq    %gs:REG_RBP, %rbp
+        movq    %gs:REG_RBX, %rbx
+        movq    %gs:REG_R11, %r11
+        movq    %gs:REG_R10, %r10
+        movq    %gs:REG_R9, %r9
+        movq    %gs:REG_R8, %r8
+        movq    %gs:REG_RAX, %rax
+        movq    %gs:REG_RCX, %rcx
+        movq    %gs:REG_RDX, %rdx
+        movq    %gs:REG_RSI, %rsi
+        movq    %gs:REG_RDI, %rdi
+        movq    %gs:SLOT_SELF, %rsp
+        addq    $REG_RIP, %rsp
+        iretq
+        .globl  stub_leave_full_end
+stub_leave_full_end:
+
+stub_leave_interrupted:
+        movq    %gs:SLOT_STACK, %rsp
+        movq    %gs:SLOT_SELF, %rdi
+        movl    $KIND_INTERRUPTED, %esi
+        xorl    %edx, %edx
+        call    stub_request
+        ud2
+
+// Guest memory. A fault at one of the *_access labels resumes at the *_fault label behind it.
+
+// uint64_t stub_copy(void* to, const void* from, uint64_t bytes): bytes not copied.
+        .globl  stub_copy, stub_copy_access, stub_copy_fault
+stub_copy:
+        movq    %rdx, %rcx
+stub_copy_access:
+        rep movsb
+stub_copy_fault:
+        movq    %rcx, %rax
+        ret
+
+// bool stub_load8(const void* from, uint64_t* value): false on a fault.
+        .globl  stub_load8, stub_load8_access, stub_load8_fault
+stub_load8:
+stub_load8_access:
+        movq    (%rdi), %rax
+        movq    %rax, (%rsi)
+        movl    $1, %eax
+        ret
+stub_load8_fault:
+        xorl    %eax, %eax
+        ret
+
+// bool stub_store(void* to, uint64_t value, uint32_t bytes): one store of 1, 4 or 8 bytes.
+        .globl  stub_store, stub_store1_access, stub_store4_access, stub_store8_access
+        .globl  stub_store_fault
+stub_store:
+        movl    $1, %eax
+        cmpl    $4, %edx
+        je      stub_store4_access
+        ja      stub_store8_access
+stub_store1_access:
+        movb    %sil, (%rdi)
+        ret
+stub_store4_access:
+        movl    %esi, (%rdi)
+        ret
+stub_store8_access:
+        movq    %rsi, (%rdi)
+        ret
+stub_store_fault:
+        xorl    %eax, %eax
+        ret
+
+// bool stub_xrstor(const void* area, uint64_t mask): false when the processor refused the area.
+        .globl  stub_xrstor, stub_xrstor_access, stub_xrstor_fault
+stub_xrstor:
+        movq    %rsi, %rax
+        movq    %rsi, %rdx
+        shrq    $32, %rdx
+stub_xrstor_access:
+        xrstor64 (%rdi)
+        movl    $1, %eax
+        ret
+stub_xrstor_fault:
+        xorl    %eax, %eax
+        ret
+
+// int64_t stub_clone_thread(slot of the new thread, its stack top, flags): host thread id or -errno.
+        .globl  stub_clone_thread
+stub_clone_thread:
+        movq    %rdi, %r8               // survives in the child: the new slot
+        leaq    SLOT_HOST_TID(%r8), %r10
+        movq    %rdx, %rdi              // flags; rsi = stack
+        movq    %r10, %rdx              // parent_tid; r10 = child_tid
+        movl    $56, %eax
+        syscall
+        testq   %rax, %rax
+        jz      1f
+        ret
+1:      xorl    %ebp, %ebp
+        movq    %r8, %rdi
+        call    stub_thread_start
+        ud2
+
+        .section .note.GNU-stack, "", @progbits

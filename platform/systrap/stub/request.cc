@@ -1,0 +1,160 @@
+// The conversation with the sentry: post a request, wait for the reply, carry out its operations.
+#include "platform/systrap/stub/sys.h"
+
+using namespace msentry::systrap;  // NOLINT: freestanding blob
+
+namespace {
+
+void Post(Slot* slot) {
+  __atomic_store_n(&slot->state, kRequest, __ATOMIC_SEQ_CST);
+  const Control* control = ControlPage();
+  if (__atomic_load_n(&control->armed, __ATOMIC_SEQ_CST)) {
+    uint64_t one = 1;
+    Sys(kNrWrite, kDoorbellFd, reinterpret_cast<uint64_t>(&one), sizeof(one));
+  }
+  if (control->wake_futex) {
+    Sys(kNrFutex, reinterpret_cast<uint64_t>(&slot->state), kFutexWake, 1);
+  }
+}
+
+void Wait(Slot* slot) {
+  for (uint32_t i = ControlPage()->spin; i; --i) {
+    if (__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) == kReply) return;
+    __builtin_ia32_pause();
+  }
+  __atomic_store_n(&slot->sleeping, 1, __ATOMIC_SEQ_CST);
+  while (__atomic_load_n(&slot->state, __ATOMIC_SEQ_CST) != kReply) {
+    Sys(kNrFutex, reinterpret_cast<uint64_t>(&slot->state), kFutexWait, kRequest);
+  }
+  __atomic_store_n(&slot->sleeping, 0, __ATOMIC_RELAXED);
+}
+
+// The first thing a forked child does: nothing of its parent's slots is mapped here, so it must not
+// touch a slot before it has its own.
+[[noreturn]] void StartForkedChild(Slot* slot, uint64_t nonce) {
+  Sys(kNrPrctl, 1 /* PR_SET_PDEATHSIG */, 9);
+  int64_t fd = Sys(kCallGetSlots, nonce);
+  if (IsError(fd)) Sys(kNrExitGroup, 1);
+  int64_t at = Sys(kNrMmap, kSlots, kSlotsSize, 3, 0x11 /* MAP_SHARED | MAP_FIXED */, fd, 0);
+  if (IsError(at) || Sys(kNrMadvise, kSlots, kSlotsSize, 10 /* MADV_DONTFORK */)) {
+    Sys(kNrExitGroup, 2);
+  }
+  Sys(kNrClose, fd);
+  BlockInterrupts(false);
+  slot->value = 0;
+  stub_request(slot, kDone, 0);
+}
+
+int64_t Fork(Slot* slot, uint64_t nonce) {
+  // Blocked, so that no signal makes the host restart the one clone that the sentry allows, and none
+  // finds the child without a slot.
+  BlockInterrupts(true);
+  int64_t pid = Sys(kNrClone, kCloneFork, 0, 0, 0, 0);
+  if (pid == 0) StartForkedChild(slot, nonce);
+  BlockInterrupts(false);
+  return pid;
+}
+
+int64_t StartThread(uint64_t index) {
+  BlockInterrupts(true);
+  int64_t tid =
+      stub_clone_thread(SlotAt(index), kPrivate + (index + 1) * kPrivateStride, kCloneThread);
+  BlockInterrupts(false);
+  return tid;
+}
+
+int64_t MapFile(const Op& op) {
+  int64_t fd;
+  do {
+    fd = Sys(kCallGetFd);
+  } while (fd == -4 /* EINTR */);
+  if (IsError(fd)) return fd;
+  int64_t result = Sys(kNrMmap, op.a[0], op.a[1], op.a[2], op.a[3], fd, op.a[5]);
+  Sys(kNrClose, fd);
+  return result;
+}
+
+void SaveFpu(Slot* slot) {
+  uint64_t mask = ControlPage()->xstate_mask;
+  asm volatile("xsave64 (%0)"
+               :
+               : "r"(SlotByte(slot, kFpuOffset)), "a"(static_cast<uint32_t>(mask)),
+                 "d"(static_cast<uint32_t>(mask >> 32))
+               : "memory");
+}
+
+int64_t RunOp(Slot* slot, const Op& op) {
+  switch (op.code) {
+    case kOpSyscall:
+      return Sys(op.a[0], op.a[1], op.a[2], op.a[3], op.a[4], op.a[5], op.a[6]);
+    case kOpMapFile:
+      return MapFile(op);
+    case kOpFork:
+      return Fork(slot, op.a[0]);
+    case kOpThread:
+      return StartThread(op.a[0]);
+    case kOpExitThread:
+      Sys(kNrExit, 0);
+      return -1;
+    case kOpExitProcess:
+      Sys(kNrExitGroup, 0);
+      return -1;
+    case kOpCopyOut:
+      if (stub_copy(reinterpret_cast<void*>(op.a[0]), SlotByte(slot, op.a[1]), op.a[2])) {
+        slot->copy_fault = 1;
+        slot->regs.rax = static_cast<uint64_t>(-14);  // EFAULT, if we resume
+      }
+      return 0;
+    case kOpCopyIn:
+      return static_cast<int64_t>(op.a[2] - stub_copy(SlotByte(slot, op.a[1]),
+                                                      reinterpret_cast<void*>(op.a[0]), op.a[2]));
+    case kOpSaveFpu:
+      SaveFpu(slot);
+      return 0;
+    case kOpLoadFpu:
+      return stub_xrstor(SlotByte(slot, kFpuOffset), ControlPage()->xstate_mask) ? 0 : -22;
+    case kOpSetFs:
+      return Sys(kNrArchPrctl, kArchSetFs, op.a[0]);
+    case kOpStore:
+      return stub_store(reinterpret_cast<void*>(op.a[0]), op.a[1],
+                        static_cast<uint32_t>(op.a[2]))
+                 ? 0
+                 : -14;
+    default:
+      return -22;
+  }
+}
+
+}  // namespace
+
+extern "C" void stub_request(Slot* slot, uint32_t kind, uint32_t by_signal) {
+  slot->kind = kind;
+  slot->by_signal = by_signal;
+  for (;;) {
+    Post(slot);
+    Wait(slot);
+    const Op* ops = reinterpret_cast<const Op*>(SlotByte(slot, kOpsOffset));
+    uint32_t count = slot->op_count, done = 0;
+    int64_t value = 0;
+    for (; done < count; ++done) {
+      value = RunOp(slot, ops[done]);
+      if (IsError(value)) break;
+    }
+    if (done == count && slot->after == kResume) stub_leave();
+    slot->kind = kDone;
+    slot->done = done;
+    slot->value = value;
+  }
+}
+
+extern "C" void stub_thread_start(Slot* slot) {
+  struct {
+    uint64_t sp;
+    uint64_t flags;
+    uint64_t size;
+  } alt = {kPrivate + slot->index * kPrivateStride, 0, kAltStackSize};
+  Sys(kNrSigaltstack, reinterpret_cast<uint64_t>(&alt), 0);
+  Sys(kNrArchPrctl, kArchSetGs, reinterpret_cast<uint64_t>(slot));
+  BlockInterrupts(false);
+  stub_request(slot, kDone, 0);
+}
