@@ -1,11 +1,176 @@
 #include "platform/systrap/systrap.h"
 
+#include <sched.h>
+#include <unistd.h>
+
+#include "platform/systrap/platform_impl.h"
+#include "platform/systrap/xstate.h"
+
+namespace msentry::systrap {
+
+Result<std::unique_ptr<platform::Platform>> SystrapPlatform::Create(
+    sched::Scheduler& scheduler, const platform::Options& options, std::string* why) {
+  std::unique_ptr<SystrapPlatform> p(new SystrapPlatform(scheduler, options));
+  TRY(p->Init(why));
+  return std::unique_ptr<platform::Platform>(std::move(p));
+}
+
+Result<> SystrapPlatform::Init(std::string* why) {
+  control_ = TRY(ControlPage::Create());
+  Control* control = control_->get();
+  cpu_set_t cpus;
+  control->cpus = 1;
+  if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0) control->cpus = CPU_COUNT(&cpus);
+  control->spin = control->cpus > 1 ? 100 : 0;
+  control->xstate_mask = HostXstate().mask;
+  control->armed = 1;
+  std::unique_ptr<SlotFile> slots = TRY(SlotFile::Create());
+  uint32_t index = TRY(slots->Allocate());
+  Zygote zygote = TRY(StartZygote(*control_, *slots, scheduler_.doorbell_fd(),
+                                  options_.strict_gate, why));
+  vdso_ = zygote.vdso;
+  keeper_ = TRY(Keeper::Start(std::move(zygote.listener)));
+  RefPtr<Space> space = MakeRef<Space>(*this, std::move(slots));
+  TRY(keeper_->Watch(zygote.pid, space.get()));
+  auto thread = std::make_unique<Thread>(*this, space, index, 0);
+  thread->Adopt(zygote.pid);
+  {
+    // Nobody else is here yet; the FiberMutex is for fibers.
+    auto set = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { zygote_ = std::move(thread); };
+    set();
+  }
+  scheduler_.SetSpinSource(this);
+  return Ok();
+}
+
+SystrapPlatform::~SystrapPlatform() {
+  std::vector<NewSpace> pool;
+  {
+    MutexLock lock(pool_mutex_);
+    pool.swap(pool_);
+  }
+  pool.clear();
+  auto drop = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { zygote_.reset(); };
+  drop();
+  keeper_.reset();
+}
+
+Result<SystrapPlatform::NewSpace> SystrapPlatform::ForkZygote() {
+  sched::FiberMutexLock lock(zygote_mutex_);
+  return zygote_->Fork();
+}
+
+Result<SystrapPlatform::NewSpace> SystrapPlatform::NewProcess() {
+  std::optional<NewSpace> ready;
+  bool start = false;
+  {
+    MutexLock lock(pool_mutex_);
+    if (!pool_.empty()) {
+      ready = std::move(pool_.back());
+      pool_.pop_back();
+    }
+    if (!refilling_ && static_cast<int>(pool_.size()) < options_.pool) start = refilling_ = true;
+  }
+  if (start) scheduler_.Spawn("systrap-pool", [this] { Refill(); });
+  if (ready) return std::move(*ready);
+  return ForkZygote();
+}
+
+void SystrapPlatform::Refill() {
+  for (;;) {
+    Result<NewSpace> fresh = ForkZygote();
+    MutexLock lock(pool_mutex_);
+    if (fresh.ok()) pool_.push_back(std::move(*fresh));
+    if (!fresh.ok() || static_cast<int>(pool_.size()) >= options_.pool) {
+      refilling_ = false;
+      return;
+    }
+  }
+}
+
+void SystrapPlatform::SetDoorbellArmed(bool armed) {
+  __atomic_store_n(&control_->get()->armed, armed ? 1u : 0u, __ATOMIC_SEQ_CST);
+}
+
+int SystrapPlatform::Poll() {
+  int found = 0;
+  MutexLock lock(run_mutex_);
+  for (size_t i = 0; i < running_.size();) {
+    Thread* thread = running_[i];
+    if (!thread->HasRequest()) {
+      ++i;
+      continue;
+    }
+    ++found;
+    sched::Fiber* fiber = thread->run.fiber;
+    Unlist(thread);
+    if (fiber) sched::Unpark(fiber);
+  }
+  return found;
+}
+
+void SystrapPlatform::Unlist(Thread* thread) {
+  Thread* last = running_.back();
+  running_[thread->run.position] = last;
+  last->run.position = thread->run.position;
+  running_.pop_back();
+  running_count_.store(static_cast<int>(running_.size()), std::memory_order_seq_cst);
+  thread->run.fiber = nullptr;
+  thread->run.listed.store(false, std::memory_order_release);
+}
+
+void SystrapPlatform::BeginRun(Thread* thread) {
+  MutexLock lock(run_mutex_);
+  thread->run.position = running_.size();
+  thread->run.fiber = nullptr;
+  thread->run.listed.store(true, std::memory_order_relaxed);
+  running_.push_back(thread);
+  running_count_.store(static_cast<int>(running_.size()), std::memory_order_seq_cst);
+}
+
+bool SystrapPlatform::AwaitRun(Thread* thread, int64_t deadline_ns) {
+  for (;;) {
+    {
+      MutexLock lock(run_mutex_);
+      if (!thread->run.listed.load(std::memory_order_relaxed)) return true;
+      if (thread->space()->dead()) {
+        Unlist(thread);
+        return false;
+      }
+      thread->run.fiber = sched::CurrentFiber();
+    }
+    if (sched::Park(deadline_ns) == sched::ParkResult::kTimedOut) {
+      MutexLock lock(run_mutex_);
+      if (!thread->run.listed.load(std::memory_order_relaxed)) return true;
+      Unlist(thread);
+      return false;
+    }
+  }
+}
+
+void SystrapPlatform::EndRun(Thread* thread) {
+  MutexLock lock(run_mutex_);
+  if (thread->run.listed.load(std::memory_order_relaxed)) Unlist(thread);
+}
+
+void SystrapPlatform::WakeDead(Space* space) {
+  MutexLock lock(run_mutex_);
+  for (Thread* thread : running_) {
+    if (thread->space() == space && thread->run.fiber) sched::Unpark(thread->run.fiber);
+  }
+}
+
+}  // namespace msentry::systrap
+
 namespace msentry::platform {
 
-Result<std::unique_ptr<Platform>> CreateSystrap(sched::Scheduler&, const Options&,
+Result<std::unique_ptr<Platform>> CreateSystrap(sched::Scheduler& scheduler, const Options& options,
                                                 std::string* why) {
-  *why = "systrap: this build has no stub blob yet; use --platform=ptrace";
-  return Errno::kENOSYS;
+  why->clear();
+  Result<std::unique_ptr<Platform>> platform =
+      systrap::SystrapPlatform::Create(scheduler, options, why);
+  if (!platform.ok() && why->empty()) *why = "cannot start the systrap platform";
+  return platform;
 }
 
 }  // namespace msentry::platform

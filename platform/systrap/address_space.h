@@ -1,0 +1,70 @@
+// Space: a guest address space, that is one stub process with its slots.
+//
+// Lives as long as a thread of it or a RefPtr. When its last thread goes, the process is killed.
+// Locks: mutex_ is a leaf. MarkDead comes from the keeper's thread, under the keeper's lock.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "platform/platform.h"
+#include "platform/systrap/slot_file.h"
+#include "sentry/base/mutex.h"
+
+namespace msentry::systrap {
+
+class SystrapPlatform;
+
+class Space final : public platform::AddressSpace {
+ public:
+  Space(SystrapPlatform& platform, std::unique_ptr<SlotFile> slots)
+      : platform_(platform), slots_(std::move(slots)) {}
+  ~Space() override;
+
+  Result<size_t> CopyIn(uint64_t address, std::span<std::byte> out) override;
+  Result<size_t> CopyOut(uint64_t address, std::span<const std::byte> in) override;
+  Result<size_t> ForceCopyOut(uint64_t address, std::span<const std::byte> in) override;
+  int host_pid() const override;
+  void Kill() override;
+
+  // The process that runs this space. Set once: for the zygote at its start, for a forked child
+  // when it presents itself (keeper).
+  void SetHost(int pid) { pid_.store(pid, std::memory_order_release); }
+  // The process has ended: every Switch of its threads returns kExited.
+  void MarkDead();
+  bool dead() const { return dead_.load(std::memory_order_acquire); }
+
+  int slots_fd() const { return slots_->fd(); }
+  Slot* slot(uint32_t index) const { return slots_->At(index); }
+  Result<uint32_t> AllocateSlot();
+  // The slot of a thread that has been told to end; reused when the host thread is gone.
+  void RetireSlot(uint32_t index);
+
+  void AddThread() { threads_.fetch_add(1, std::memory_order_relaxed); }
+  // True when that was the last one.
+  bool DropThread() { return threads_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+  int threads() const { return threads_.load(std::memory_order_relaxed); }
+
+  // Sends the interrupt signal to host thread `tid` of this process, if both are still there.
+  void Signal(int tid, int signal);
+  // Whether host thread `tid` belongs to this process (a stub says so; the host knows).
+  bool Owns(int tid) const;
+
+  // Time in guest code by the time stamp counter, all threads: how the process's CPU time is split.
+  std::atomic<uint64_t> tsc_total{0};
+  std::atomic<bool> multi_threaded{false};  // has ever had two threads
+
+ private:
+  int pid() const { return pid_.load(std::memory_order_acquire); }
+
+  SystrapPlatform& platform_;
+  std::atomic<int> pid_{-1};
+  std::atomic<bool> dead_{false};
+  std::atomic<int> threads_{0};
+  mutable Mutex mutex_;
+  const std::unique_ptr<SlotFile> slots_;  // allocation under mutex_; At() needs no lock
+  std::vector<uint32_t> retired_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace msentry::systrap

@@ -1,0 +1,99 @@
+// Thread: a guest thread on systrap, and the sentry's half of the slot protocol (stub/abi.h).
+//
+// At any time either the stub has the ball (guest code runs, or operations are carried out) or we
+// have it (a request is posted and not yet answered). Only the owner fiber answers, so everything
+// here without a note is the owner's; what other threads touch is atomic or the keeper's and the
+// run list's, under their locks.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+#include "platform/platform.h"
+#include "platform/systrap/address_space.h"
+#include "platform/systrap/keeper.h"
+
+namespace msentry::systrap {
+
+class Thread final : public platform::GuestThread {
+ public:
+  // A thread whose host thread will post its first request by itself.
+  Thread(SystrapPlatform& platform, RefPtr<Space> space, uint32_t index, uint64_t fs_base);
+  ~Thread() override;
+
+  platform::Event Switch(arch::Registers& registers) override;
+  Result<> Apply(const platform::MemoryBatch& batch) override;
+  Result<std::pair<RefPtr<platform::AddressSpace>, std::unique_ptr<platform::GuestThread>>> Fork()
+      override;
+  Result<std::unique_ptr<platform::GuestThread>> NewThread() override;
+  Result<> SaveFpu(std::vector<std::byte>& out) override;
+  Result<> LoadFpu(std::span<const std::byte> in) override;
+  Result<> ResetFpu() override;
+  Result<size_t> CopyIn(uint64_t address, std::span<std::byte> out) override;
+  Result<size_t> CopyOut(uint64_t address, std::span<const std::byte> in) override;
+  std::span<std::byte> BeginBulk(uint64_t address, size_t length, Direction direction) override;
+  Result<> FinishBulk(size_t bytes) override;
+  void Interrupt() override;
+  int64_t cpu_time_ns() override;
+  void PublishIdentity(const platform::Identity& identity) override;
+  uint64_t signal_mask() const override;
+  void set_signal_mask(uint64_t mask) override;
+  void PublishPendingSignals(uint64_t pending) override;
+  void EnableShortcuts(bool enabled) override;
+
+  Space* space() const { return space_.get(); }
+  // A forked child has presented itself to the keeper as process `pid`.
+  void Arrived(int pid);
+  // The host thread was never made: nothing to end.
+  void Abandon() { abandoned_ = true; }
+  // The zygote: its setup left it waiting for a reply.
+  void Adopt(int pid);
+
+  // Of the run list (SystrapPlatform), under its lock except where atomic.
+  struct Run {
+    std::atomic<bool> listed{false};  // the stub has the ball
+    size_t position = 0;
+    sched::Fiber* fiber = nullptr;    // parked until the request comes
+  };
+  Run run;
+  bool HasRequest() const {
+    return __atomic_load_n(&slot_->state, __ATOMIC_ACQUIRE) == kRequest;
+  }
+
+ private:
+  // Gives the ball to the stub with `count` operations in the slot.
+  void Post(uint32_t count, After after);
+  // Waits until the ball is back. False: the thread is gone.
+  bool Await();
+  // The first wait of a new thread.
+  bool Ready();
+  // Carries out operations; the last one's result, or the error of the one that failed.
+  Result<int64_t> Execute(std::span<const Op> ops, std::deque<Expected> calls = {});
+  Result<int64_t> ExecuteSome(std::span<const Op> ops);
+  platform::Event ReadEvent(arch::Registers& registers);
+  void WriteRegisters(const arch::Registers& registers);
+  platform::Event Broken(const char* what);
+  void PutFpu(std::span<const std::byte> image);
+
+  SystrapPlatform& platform_;
+  const RefPtr<Space> space_;
+  const uint32_t index_;
+  Slot* const slot_;
+  std::atomic<int> tid_{-1};       // host thread; known once the stub said so
+  bool gone_ = false;
+  bool ready_ = false;             // its first request has been taken
+  bool abandoned_ = false;
+  uint64_t nonce_ = 0;             // of a forked child, until it has come
+  uint64_t fs_base_;               // what the host thread has
+  SlotRegs shadow_{};              // what the slot's registers hold, as far as we wrote or read them
+  std::vector<Op> pending_;        // to be carried out before it resumes
+
+  std::atomic<bool> interrupt_{false};  // Interrupt() was called and not yet reported
+  std::atomic<bool> in_guest_{false};
+  std::atomic<uint64_t> tsc_used_{0};
+  std::atomic<uint64_t> tsc_since_{0};  // of the running stay; 0: none
+  std::atomic<int64_t> cpu_time_seen_{0};
+};
+
+}  // namespace msentry::systrap
