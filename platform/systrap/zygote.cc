@@ -142,14 +142,14 @@ std::vector<HostMapping> HostMappings(int pid) {
   for (ssize_t n; file && (n = read(file.get(), buffer, sizeof(buffer))) > 0;) {
     text.append(buffer, n);
   }
-  for (std::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
+  for (const std::string& line :
+       std::vector<std::string>(absl::StrSplit(text, '\n', absl::SkipEmpty()))) {
     HostMapping m;
     char* end = nullptr;
-    std::string copy(line);
-    m.begin = strtoull(copy.c_str(), &end, 16);
+    m.begin = strtoull(line.c_str(), &end, 16);
     m.end = strtoull(end + 1, &end, 16);
     size_t name = line.find('[');
-    if (name != std::string_view::npos) m.name = line.substr(name);
+    if (name != std::string::npos) m.name = line.substr(name);
     mappings.push_back(std::move(m));
   }
   return mappings;

@@ -39,25 +39,25 @@
 #define SLOT_EGID 0x68
 #define SLOT_HOST_TID 0xa0
 #define SLOT_REGS 0xc0
-#define REG_R15 (SLOT_REGS + 0)
-#define REG_R14 (SLOT_REGS + 8)
-#define REG_R13 (SLOT_REGS + 16)
-#define REG_R12 (SLOT_REGS + 24)
-#define REG_RBP (SLOT_REGS + 32)
-#define REG_RBX (SLOT_REGS + 40)
-#define REG_R11 (SLOT_REGS + 48)
-#define REG_R10 (SLOT_REGS + 56)
-#define REG_R9 (SLOT_REGS + 64)
-#define REG_R8 (SLOT_REGS + 72)
-#define REG_RAX (SLOT_REGS + 80)
-#define REG_RCX (SLOT_REGS + 88)
-#define REG_RDX (SLOT_REGS + 96)
-#define REG_RSI (SLOT_REGS + 104)
-#define REG_RDI (SLOT_REGS + 112)
-#define REG_ORIG_RAX (SLOT_REGS + 120)
-#define REG_RIP (SLOT_REGS + 128)  // rip, cs, eflags, rsp, ss: what iretq pops
-#define REG_EFLAGS (SLOT_REGS + 144)
-#define REG_RSP (SLOT_REGS + 152)
+#define GREG_R15 (SLOT_REGS + 0)
+#define GREG_R14 (SLOT_REGS + 8)
+#define GREG_R13 (SLOT_REGS + 16)
+#define GREG_R12 (SLOT_REGS + 24)
+#define GREG_RBP (SLOT_REGS + 32)
+#define GREG_RBX (SLOT_REGS + 40)
+#define GREG_R11 (SLOT_REGS + 48)
+#define GREG_R10 (SLOT_REGS + 56)
+#define GREG_R9 (SLOT_REGS + 64)
+#define GREG_R8 (SLOT_REGS + 72)
+#define GREG_RAX (SLOT_REGS + 80)
+#define GREG_RCX (SLOT_REGS + 88)
+#define GREG_RDX (SLOT_REGS + 96)
+#define GREG_RSI (SLOT_REGS + 104)
+#define GREG_RDI (SLOT_REGS + 112)
+#define GREG_ORIG_RAX (SLOT_REGS + 120)
+#define GREG_RIP (SLOT_REGS + 128)  // rip, cs, eflags, rsp, ss: what iretq pops
+#define GREG_EFLAGS (SLOT_REGS + 144)
+#define GREG_RSP (SLOT_REGS + 152)
 
 #define KIND_SYSCALL 1
 #define KIND_INTERRUPTED 3
@@ -218,9 +218,9 @@ static_assert(offsetof(Slot, interrupt) == SLOT_INTERRUPT && offsetof(Slot, self
 static_assert(offsetof(Slot, stack) == SLOT_STACK && offsetof(Slot, shortcuts) == SLOT_SHORTCUTS);
 static_assert(offsetof(Slot, tgid) == SLOT_TGID && offsetof(Slot, egid) == SLOT_EGID);
 static_assert(offsetof(Slot, regs) == SLOT_REGS);
-static_assert(SLOT_REGS + offsetof(SlotRegs, orig_rax) == REG_ORIG_RAX);
-static_assert(SLOT_REGS + offsetof(SlotRegs, rip) == REG_RIP);
-static_assert(SLOT_REGS + offsetof(SlotRegs, rsp) == REG_RSP);
+static_assert(SLOT_REGS + offsetof(SlotRegs, orig_rax) == GREG_ORIG_RAX);
+static_assert(SLOT_REGS + offsetof(SlotRegs, rip) == GREG_RIP);
+static_assert(SLOT_REGS + offsetof(SlotRegs, rsp) == GREG_RSP);
 static_assert(offsetof(Slot, host_tid) == SLOT_HOST_TID);
 static_assert(KIND_SYSCALL == kSyscall && KIND_INTERRUPTED == kInterrupted);
 

@@ -21,28 +21,28 @@ stub_start:
         .p2align 6
         .globl  stub_entry
 stub_entry:
-        movq    %rsp, %gs:REG_RSP
+        movq    %rsp, %gs:GREG_RSP
         movq    %gs:SLOT_STACK, %rsp
         pushfq
         popq    %r11
-        movq    %r15, %gs:REG_R15
-        movq    %r14, %gs:REG_R14
-        movq    %r13, %gs:REG_R13
-        movq    %r12, %gs:REG_R12
-        movq    %rbp, %gs:REG_RBP
-        movq    %rbx, %gs:REG_RBX
-        movq    %r11, %gs:REG_R11
-        movq    %r10, %gs:REG_R10
-        movq    %r9, %gs:REG_R9
-        movq    %r8, %gs:REG_R8
-        movq    %rax, %gs:REG_RAX
-        movq    %rcx, %gs:REG_RCX
-        movq    %rdx, %gs:REG_RDX
-        movq    %rsi, %gs:REG_RSI
-        movq    %rdi, %gs:REG_RDI
-        movq    %rax, %gs:REG_ORIG_RAX
-        movq    %rcx, %gs:REG_RIP
-        movq    %r11, %gs:REG_EFLAGS
+        movq    %r15, %gs:GREG_R15
+        movq    %r14, %gs:GREG_R14
+        movq    %r13, %gs:GREG_R13
+        movq    %r12, %gs:GREG_R12
+        movq    %rbp, %gs:GREG_RBP
+        movq    %rbx, %gs:GREG_RBX
+        movq    %r11, %gs:GREG_R11
+        movq    %r10, %gs:GREG_R10
+        movq    %r9, %gs:GREG_R9
+        movq    %r8, %gs:GREG_R8
+        movq    %rax, %gs:GREG_RAX
+        movq    %rcx, %gs:GREG_RCX
+        movq    %rdx, %gs:GREG_RDX
+        movq    %rsi, %gs:GREG_RSI
+        movq    %rdi, %gs:GREG_RDI
+        movq    %rax, %gs:GREG_ORIG_RAX
+        movq    %rcx, %gs:GREG_RIP
+        movq    %r11, %gs:GREG_EFLAGS
         cld
         movq    %gs:SLOT_SELF, %rdi
         movl    $KIND_SYSCALL, %esi
@@ -75,11 +75,11 @@ stub_switch_and_request:
         .p2align 6
         .globl  stub_leave
 stub_leave:
-        movq    %gs:REG_RIP, %rcx
-        movq    %gs:REG_EFLAGS, %r11
-        cmpq    %rcx, %gs:REG_RCX
+        movq    %gs:GREG_RIP, %rcx
+        movq    %gs:GREG_EFLAGS, %r11
+        cmpq    %rcx, %gs:GREG_RCX
         jne     stub_leave_full
-        cmpq    %r11, %gs:REG_R11
+        cmpq    %r11, %gs:GREG_R11
         jne     stub_leave_full
         testl   $0x44500, %r11d         // AC, NT, DF, TF
         jnz     stub_leave_full
@@ -87,22 +87,22 @@ stub_leave:
 stub_leave_fast:
         cmpl    $0, %gs:SLOT_INTERRUPT
         jne     stub_leave_interrupted
-        movq    %gs:REG_R15, %r15
-        movq    %gs:REG_R14, %r14
-        movq    %gs:REG_R13, %r13
-        movq    %gs:REG_R12, %r12
-        movq    %gs:REG_RBP, %rbp
-        movq    %gs:REG_RBX, %rbx
-        movq    %gs:REG_R11, %r11
-        movq    %gs:REG_R10, %r10
-        movq    %gs:REG_R9, %r9
-        movq    %gs:REG_R8, %r8
-        movq    %gs:REG_RAX, %rax
-        movq    %gs:REG_RCX, %rcx
-        movq    %gs:REG_RDX, %rdx
-        movq    %gs:REG_RSI, %rsi
-        movq    %gs:REG_RDI, %rdi
-        movq    %gs:REG_RSP, %rsp
+        movq    %gs:GREG_R15, %r15
+        movq    %gs:GREG_R14, %r14
+        movq    %gs:GREG_R13, %r13
+        movq    %gs:GREG_R12, %r12
+        movq    %gs:GREG_RBP, %rbp
+        movq    %gs:GREG_RBX, %rbx
+        movq    %gs:GREG_R11, %r11
+        movq    %gs:GREG_R10, %r10
+        movq    %gs:GREG_R9, %r9
+        movq    %gs:GREG_R8, %r8
+        movq    %gs:GREG_RAX, %rax
+        movq    %gs:GREG_RCX, %rcx
+        movq    %gs:GREG_RDX, %rdx
+        movq    %gs:GREG_RSI, %rsi
+        movq    %gs:GREG_RDI, %rdi
+        movq    %gs:GREG_RSP, %rsp
         jmp     *%rcx
         .globl  stub_leave_fast_end
 stub_leave_fast_end:
@@ -111,23 +111,23 @@ stub_leave_fast_end:
 stub_leave_full:
         cmpl    $0, %gs:SLOT_INTERRUPT
         jne     stub_leave_interrupted
-        movq    %gs:REG_R15, %r15
-        movq    %gs:REG_R14, %r14
-        movq    %gs:REG_R13, %r13
-        movq    %gs:REG_R12, %r12
-        movq    %gs:REG_RBP, %rbp
-        movq    %gs:REG_RBX, %rbx
-        movq    %gs:REG_R11, %r11
-        movq    %gs:REG_R10, %r10
-        movq    %gs:REG_R9, %r9
-        movq    %gs:REG_R8, %r8
-        movq    %gs:REG_RAX, %rax
-        movq    %gs:REG_RCX, %rcx
-        movq    %gs:REG_RDX, %rdx
-        movq    %gs:REG_RSI, %rsi
-        movq    %gs:REG_RDI, %rdi
+        movq    %gs:GREG_R15, %r15
+        movq    %gs:GREG_R14, %r14
+        movq    %gs:GREG_R13, %r13
+        movq    %gs:GREG_R12, %r12
+        movq    %gs:GREG_RBP, %rbp
+        movq    %gs:GREG_RBX, %rbx
+        movq    %gs:GREG_R11, %r11
+        movq    %gs:GREG_R10, %r10
+        movq    %gs:GREG_R9, %r9
+        movq    %gs:GREG_R8, %r8
+        movq    %gs:GREG_RAX, %rax
+        movq    %gs:GREG_RCX, %rcx
+        movq    %gs:GREG_RDX, %rdx
+        movq    %gs:GREG_RSI, %rsi
+        movq    %gs:GREG_RDI, %rdi
         movq    %gs:SLOT_SELF, %rsp
-        addq    $REG_RIP, %rsp
+        addq    $GREG_RIP, %rsp
         iretq
         .globl  stub_leave_full_end
 stub_leave_full_end:

@@ -136,7 +136,9 @@ extern "C" void stub_on_signal(int signal, const void* raw, StubUcontext* c) {
     c->rip -= 2;
     c->err = (0x80 << 3) | 2;
     c->trapno = 13;
-    info = {.signo = kSigSegv, .code = 0x80};
+    info.signo = kSigSegv;
+    info.code = 0x80;
+    info.address = 0;
     Fault(slot, *c, info);
   }
   Request(slot, *c, kSyscall);

@@ -49,7 +49,8 @@ extern "C" void stub_main(const uint64_t* initial_stack) {
   Sys(kNrMadvise, kPrivate, kPrivateSize, 15 /* MADV_NOHUGEPAGE */);
   Sys(kNrClose, 1);
   Sys(kNrClose, 2);
-  for (int signal : {4, 5, 7, 8, 11, 31, kInterruptSignal}) Catch(signal);
+  const int caught[] = {4, 5, 7, 8, 11, 31, kInterruptSignal};  // ILL TRAP BUS FPE SEGV SYS, ours
+  for (int signal : caught) Catch(signal);
   Slot* slot = SlotAt(0);
   slot->value = static_cast<int64_t>(VdsoAddress(initial_stack));
   struct {

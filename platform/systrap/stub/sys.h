@@ -41,6 +41,7 @@ inline void BlockInterrupts(bool block) {
 
 }  // namespace msentry::systrap
 
+#pragma GCC visibility push(hidden)  // addresses relative to rip, no GOT
 extern "C" {
 // entry.S
 [[noreturn]] void stub_switch_and_request(msentry::systrap::Slot* slot, uint32_t kind,
@@ -65,3 +66,4 @@ extern const char stub_start[], stub_leave_fast[], stub_leave_fast_end[], stub_l
 struct StubUcontext;
 void stub_on_signal(int signal, const void* info, StubUcontext* context);
 }
+#pragma GCC visibility pop
