@@ -112,7 +112,7 @@ void Sweep(const std::string& parent) {
 }
 
 bool MakeLayerDirectories(const StateDirectory& state, std::string* error) {
-  for (const char* name : {"upper", "work"}) {
+  for (const char* name : {"layer", "layer/upper", "layer/work"}) {
     if (mkdirat(state.lock.get(), name, 0755) != 0 && errno != EEXIST) {
       *error = "cannot make " + state.path + "/" + name + ": " + strerror(errno);
       return false;

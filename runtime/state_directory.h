@@ -1,4 +1,4 @@
-// The state directory of a sandbox on the host's disk: DIR/upper and DIR/work, the writable layer.
+// The state directory of a sandbox on the host's disk: DIR/layer/upper and DIR/layer/work, the writable layer.
 //
 // A private one is named PARENT/msentry-UID-XXXXXX and is removed at the end. Its owner holds flock(2) on it; client and
 // supervisor share the lock and each of them removes the directory when the other has died, so that one kill -9 leaves
@@ -18,6 +18,9 @@ struct StateDirectory {
   ScopedFd lock;     // the directory itself, locked
   bool keep = false;
 };
+
+// What the gofer serves of a state directory: the directory above `upper` and `work`.
+inline std::string LayerPath(const std::string& state_path) { return state_path + "/layer"; }
 
 // Where private ones are made: $TMPDIR, /var/tmp or /tmp, the first that is a writable directory and not a tmpfs when
 // there is a choice.

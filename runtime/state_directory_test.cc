@@ -30,8 +30,8 @@ TEST_F(StateDirectoryTest, PrivateOneHasBothLayersAndIsLocked) {
   StateDirectory state;
   std::string error;
   ASSERT_TRUE(CreateStateDirectory(parent_, &state, &error)) << error;
-  EXPECT_TRUE(Exists(state.path + "/upper"));
-  EXPECT_TRUE(Exists(state.path + "/work"));
+  EXPECT_TRUE(Exists(LayerPath(state.path) + "/upper"));
+  EXPECT_TRUE(Exists(LayerPath(state.path) + "/work"));
   ScopedFd other(open(state.path.c_str(), O_RDONLY | O_DIRECTORY));
   EXPECT_NE(flock(other.get(), LOCK_EX | LOCK_NB), 0);
 }

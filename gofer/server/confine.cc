@@ -79,10 +79,14 @@ Result<> EnterFdDirectory() {
   return Ok();
 }
 
-Result<> IsolateMounts(std::vector<ConfinedRoot>& roots) {
+Result<> EnterMountNamespace() {
   if (!HasSysAdmin()) return Errno::kEPERM;
   TRY(Check(unshare(CLONE_NEWNS)));
-  TRY(Check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr)));
+  return Check(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr));
+}
+
+Result<> IsolateMounts(std::vector<ConfinedRoot>& roots) {
+  if (!HasSysAdmin()) return Errno::kEPERM;
   std::vector<ScopedFd> isolated;
   for (const ConfinedRoot& root : roots) {
     ScopedFd tree = TRY(CloneMount(root.fd.get(), "", true));

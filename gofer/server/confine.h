@@ -19,9 +19,14 @@ struct ConfinedRoot {
   bool read_only = false;
 };
 
+// A mount namespace of our own, when we may have one: only mounts of one's own namespace can be cloned, so
+// the roots must be opened after this. kEPERM without CAP_SYS_ADMIN.
+Result<> EnterMountNamespace();
+
 // Replaces every root by one in a detached private copy of its mounts (nodev, nosuid, read-only
 // where asked for: nothing above a root can be reached from it), and makes an empty directory the
-// process's root. Needs CAP_SYS_ADMIN; kEPERM without (nothing is changed then).
+// process's root. Needs CAP_SYS_ADMIN, and EnterMountNamespace before; kEPERM without (nothing is
+// changed then).
 Result<> IsolateMounts(std::vector<ConfinedRoot>& roots);
 
 // Landlock: no file outside the roots can be opened, made, removed or renamed; nothing can be

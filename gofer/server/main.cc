@@ -68,6 +68,13 @@ bool Confine(const Config& config, std::vector<ConfinedRoot>& roots) {
 int Main(const Config& config) {
   RaiseFdLimit();
   umask(0);
+  if (!config.unconfined) {
+    Result<> mounts = EnterMountNamespace();
+    if (!mounts.ok() && mounts.error() != Errno::kEPERM &&
+        !Tolerable(config, "mount namespace", mounts)) {
+      return 1;
+    }
+  }
   // Files that the seccomp filter would keep us from reading later are read now.
   Result<HiddenSet> hidden = HiddenSet::Create(config.hidden);
   if (!hidden.ok()) return Fail("hidden files", "", hidden.error());

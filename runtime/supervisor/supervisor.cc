@@ -1,6 +1,7 @@
 #include "runtime/supervisor/supervisor.h"
 
 #include <fcntl.h>
+#include <linux/landlock.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -85,6 +86,11 @@ void SetUpLog(const control::Config& config, int log) {
 
 constexpr int kSentryLingersMs = 200;
 
+bool HasLandlock() {
+  // Version 2 is the first that lets files be renamed between directories.
+  return syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION) >= 2;
+}
+
 class Supervisor {
  public:
   Supervisor(Inherited fds, control::Config config) : fds_(std::move(fds)), config_(std::move(config)) {}
@@ -100,18 +106,7 @@ class Supervisor {
     sigprocmask(SIG_BLOCK, &signals, &old_mask_);
     signals_.Reset(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
 
-    gofer_config_ = GoferConfig();
-    namespaces_ = EnterNamespaces(config_);
-    for (gofer::AttachConfig& attach : gofer_config_.attaches) {
-      attach.uid_map = OwnerMap(namespaces_, config_.host_uid());
-      attach.gid_map = OwnerMap(namespaces_, config_.host_gid());
-    }
-    for (const std::string& warning : namespaces_.warnings) {
-      control::Event event;
-      event.set_warning(warning);
-      SendMessage(fds_.report.get(), event);
-    }
-    if (StartProcesses()) Watch();
+    if (Start()) Watch();
     EndEverything();
     if (!config_.keep_state()) RemoveTree(config_.state_directory());
     return 0;
@@ -125,7 +120,7 @@ class Supervisor {
                                                                          : gofer::AttributePolicy::kMapped;
     gofer.attaches.push_back(
         {.aname = boot::kLowerAttach, .host_path = config_.rootfs(), .read_only = true});
-    gofer.attaches.push_back({.aname = boot::kStateAttach, .host_path = config_.state_directory(), .attributes = policy});
+    gofer.attaches.push_back({.aname = boot::kStateAttach, .host_path = LayerPath(config_.state_directory()), .attributes = policy});
     for (int i = 0; i < config_.binds_size(); i++) {
       gofer.attaches.push_back({.aname = boot::kBindAttachPrefix + std::to_string(i),
                                 .host_path = config_.binds(i).source(),
@@ -159,44 +154,68 @@ class Supervisor {
     fds_.ResetOwn();
   }
 
-  bool StartProcesses() {
+  bool Start() {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
       Fail(std::string("socketpair: ") + strerror(errno));
       return false;
     }
     ScopedFd sentry_end(pair[0]), gofer_end(pair[1]);
-    sentry_ = fork();
-    if (sentry_ == 0) {
-      BecomeChild("msentry-sentry");
-      gofer_end.Reset();
-      boot::Handoff handoff;
-      handoff.config = config_;
-      handoff.control = std::move(fds_.control);
-      handoff.gofer = std::move(sentry_end);
-      handoff.console = std::move(fds_.console);
-      for (int i = 0; i < 3; i++) handoff.stdio[i] = std::move(fds_.guest[i]);
-      handoff.own_namespaces = namespaces_.user || namespaces_.privileged;
-      handoff.host_root = geteuid() == 0 && namespaces_.identity_ids;
-      _exit(boot::Main(std::move(handoff)));
+    gofer::Config gofer = GoferConfig();
+    // An ordinary user's gofer does better outside the user namespace, where it sees who owns the files it serves; Landlock
+    // keeps it to them. Root's namespace knows every id, and mounts of one's own are the stronger wall.
+    bool outside = geteuid() != 0 && HasLandlock();
+    if (outside && !StartGofer(gofer, gofer_end, sentry_end)) return false;
+    namespaces_ = EnterNamespaces(config_);
+    for (const std::string& warning : namespaces_.warnings) {
+      control::Event event;
+      event.set_warning(warning);
+      SendMessage(fds_.report.get(), event);
     }
-    if (sentry_ > 0) {
-      gofer_ = fork();
-      if (gofer_ == 0) {
-        BecomeChild("msentry-gofer");
-        sentry_end.Reset();
-        fds_.ResetGuestEnds();
-        gofer_config_.connection_fds = {gofer_end.get()};
-        _exit(gofer::Main(gofer_config_));
-      }
+    // First in the new pid namespace, hence its pid 1.
+    if (!StartSentry(sentry_end, gofer_end)) return false;
+    for (gofer::AttachConfig& attach : gofer.attaches) {
+      attach.uid_map = OwnerMap(namespaces_, config_.host_uid());
+      attach.gid_map = OwnerMap(namespaces_, config_.host_gid());
     }
-    if (sentry_ < 0 || gofer_ < 0) {
-      Fail(std::string("fork: ") + strerror(errno));
-      return false;
-    }
+    if (!outside && !StartGofer(gofer, gofer_end, sentry_end)) return false;
     // The guest's descriptors are not ours to hold open: its readers wait for end of file.
     fds_.ResetGuestEnds();
     return true;
+  }
+
+  bool StartSentry(ScopedFd& own_end, ScopedFd& other_end) {
+    sentry_ = fork();
+    if (sentry_ > 0) return true;
+    if (sentry_ < 0) {
+      Fail(std::string("fork: ") + strerror(errno));
+      return false;
+    }
+    BecomeChild("msentry-sentry");
+    other_end.Reset();
+    boot::Handoff handoff;
+    handoff.config = config_;
+    handoff.control = std::move(fds_.control);
+    handoff.gofer = std::move(own_end);
+    handoff.console = std::move(fds_.console);
+    for (int i = 0; i < 3; i++) handoff.stdio[i] = std::move(fds_.guest[i]);
+    handoff.own_namespaces = namespaces_.user || namespaces_.privileged;
+    handoff.host_root = geteuid() == 0 && namespaces_.identity_ids;
+    _exit(boot::Main(std::move(handoff)));
+  }
+
+  bool StartGofer(gofer::Config& config, ScopedFd& own_end, ScopedFd& other_end) {
+    gofer_ = fork();
+    if (gofer_ > 0) return true;
+    if (gofer_ < 0) {
+      Fail(std::string("fork: ") + strerror(errno));
+      return false;
+    }
+    BecomeChild("msentry-gofer");
+    other_end.Reset();
+    fds_.ResetGuestEnds();
+    config.connection_fds = {own_end.Release()};
+    _exit(gofer::Main(config));
   }
 
   void Watch() {
@@ -289,7 +308,6 @@ class Supervisor {
 
   Inherited fds_;
   control::Config config_;
-  gofer::Config gofer_config_;
   Namespaces namespaces_;
   ScopedFd client_, signals_;
   sigset_t old_mask_{};
