@@ -200,6 +200,10 @@ platform::Event Thread::Switch(arch::Registers& registers) {
     pending_.push_back(Op{kOpSetFs, 0, {registers.fs_base}});
     fs_base_ = registers.fs_base;
   }
+  if (registers.gs_base != gs_base_) {
+    gs_base_ = registers.gs_base;
+    slot_->guest_gs = gs_base_;
+  }
   while (pending_.size() > kMaxOps) {
     if (!ExecuteSome({}).ok() && gone_) return {.kind = Kind::kExited};
   }
@@ -236,7 +240,7 @@ platform::Event Thread::ReadEvent(arch::Registers& registers) {
   registers.ss = kUserSs;
   registers.eflags = (registers.eflags & kUserFlags) | kFixedFlags;
   registers.fs_base = fs_base_;
-  registers.gs_base = 0;
+  registers.gs_base = gs_base_;
   registers.ds = registers.es = registers.fs = registers.gs = 0;
   platform::Event event;
   switch (kind) {
@@ -346,6 +350,8 @@ Thread::Fork() {
   const Op op{kOpFork, 0, {nonce}};
   Result<int64_t> pid = Execute(std::span(&op, 1), std::move(calls));
   child->nonce_ = nonce;
+  child->gs_base_ = gs_base_;
+  space->slot(index_)->guest_gs = gs_base_;
   if (!pid.ok()) return pid.error();
   // The child sets itself up while we go on; its first use waits for it.
   return std::pair<RefPtr<platform::AddressSpace>, std::unique_ptr<platform::GuestThread>>(

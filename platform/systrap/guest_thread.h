@@ -86,6 +86,7 @@ class Thread final : public platform::GuestThread {
   bool abandoned_ = false;
   uint64_t nonce_ = 0;             // of a forked child, until it has come
   uint64_t fs_base_;               // what the host thread has
+  uint64_t gs_base_ = 0;           // the guest's own
   SlotRegs shadow_{};              // what the slot's registers hold, as far as we wrote or read them
   std::vector<Op> pending_;        // to be carried out before it resumes
 

@@ -60,8 +60,9 @@ class SystrapPlatform final : public platform::Platform, public sched::SpinSourc
   std::unique_ptr<ControlPage> control_;
   std::unique_ptr<Keeper> keeper_;
 
-  sched::FiberMutex zygote_mutex_;
-  std::unique_ptr<Thread> zygote_ ABSL_GUARDED_BY(zygote_mutex_);
+  // On the heap: a fiber that refills the pool when the scheduler stops never lets go of it.
+  std::unique_ptr<sched::FiberMutex> zygote_mutex_ = std::make_unique<sched::FiberMutex>();
+  std::unique_ptr<Thread> zygote_ ABSL_GUARDED_BY(*zygote_mutex_);
 
   Mutex pool_mutex_;
   std::vector<NewSpace> pool_ ABSL_GUARDED_BY(pool_mutex_);

@@ -48,6 +48,7 @@ SystrapPlatform::~SystrapPlatform() {
   {
     MutexLock lock(pool_mutex_);
     pool.swap(pool_);
+    if (refilling_) (void)zygote_mutex_.release();
   }
   pool.clear();
   auto drop = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { zygote_.reset(); };
@@ -56,7 +57,7 @@ SystrapPlatform::~SystrapPlatform() {
 }
 
 Result<SystrapPlatform::NewSpace> SystrapPlatform::ForkZygote() {
-  sched::FiberMutexLock lock(zygote_mutex_);
+  sched::FiberMutexLock lock(*zygote_mutex_);
   return zygote_->Fork();
 }
 

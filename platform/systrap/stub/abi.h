@@ -20,7 +20,7 @@
 //   stub leaves to guest:   (L1) [after it saw kReply] reads slot.interrupt in the exit window
 //     If I2 reads running == false, I1 came before W1 and L1 sees it. Else the signal is sent: it
 //     comes in guest code (the handler reports kInterrupted) or in the stub: in the exit window the
-//     handler rewinds to L1, elsewhere L1 is still to come.
+//     handler reports as well (the slot still holds the registers), elsewhere L1 is still to come.
 #ifndef MSENTRY_PLATFORM_SYSTRAP_STUB_ABI_H_
 #define MSENTRY_PLATFORM_SYSTRAP_STUB_ABI_H_
 
@@ -38,6 +38,7 @@
 #define SLOT_GID 0x64
 #define SLOT_EGID 0x68
 #define SLOT_HOST_TID 0xa0
+#define SLOT_GUEST_GS 0xa8
 #define SLOT_REGS 0xc0
 #define GREG_R15 (SLOT_REGS + 0)
 #define GREG_R14 (SLOT_REGS + 8)
@@ -193,7 +194,8 @@ struct Slot {
   uint64_t fault_trap;
   uint32_t host_tid;   // cleared by the host kernel when the thread has ended
   uint32_t index;      // of this slot
-  uint64_t unused[3];
+  uint64_t guest_gs;   // the guest's own gs base, 0 for none: see docs/systrap.md
+  uint64_t unused[2];
 
   SlotRegs regs;
 
@@ -217,7 +219,7 @@ static_assert(offsetof(Slot, state) == SLOT_STATE && offsetof(Slot, sleeping) ==
 static_assert(offsetof(Slot, interrupt) == SLOT_INTERRUPT && offsetof(Slot, self) == SLOT_SELF);
 static_assert(offsetof(Slot, stack) == SLOT_STACK && offsetof(Slot, shortcuts) == SLOT_SHORTCUTS);
 static_assert(offsetof(Slot, tgid) == SLOT_TGID && offsetof(Slot, egid) == SLOT_EGID);
-static_assert(offsetof(Slot, regs) == SLOT_REGS);
+static_assert(offsetof(Slot, regs) == SLOT_REGS && offsetof(Slot, guest_gs) == SLOT_GUEST_GS);
 static_assert(SLOT_REGS + offsetof(SlotRegs, orig_rax) == GREG_ORIG_RAX);
 static_assert(SLOT_REGS + offsetof(SlotRegs, rip) == GREG_RIP);
 static_assert(SLOT_REGS + offsetof(SlotRegs, rsp) == GREG_RSP);

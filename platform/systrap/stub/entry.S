@@ -69,12 +69,14 @@ stub_switch_and_request:
         call    stub_request
         ud2
 
-// stub_leave(): to guest code with the slot's registers. The two windows between the look at
-// `interrupt` and the last instruction are restartable: they change nothing but registers, and an
-// interrupt signal that comes inside makes the handler start them again.
+// stub_leave(slot): to guest code with the slot's registers. The two windows between the look at
+// `interrupt` and the last instruction change nothing but registers: when an interrupt signal comes
+// inside, the handler reports the slot's registers, as if it had come just before.
         .p2align 6
         .globl  stub_leave
 stub_leave:
+        cmpq    $0, SLOT_GUEST_GS(%rdi)
+        jne     stub_leave_full         // gs is the guest's already
         movq    %gs:GREG_RIP, %rcx
         movq    %gs:GREG_EFLAGS, %r11
         cmpq    %rcx, %gs:GREG_RCX
@@ -93,12 +95,10 @@ stub_leave_fast:
         movq    %gs:GREG_R12, %r12
         movq    %gs:GREG_RBP, %rbp
         movq    %gs:GREG_RBX, %rbx
-        movq    %gs:GREG_R11, %r11
         movq    %gs:GREG_R10, %r10
         movq    %gs:GREG_R9, %r9
         movq    %gs:GREG_R8, %r8
         movq    %gs:GREG_RAX, %rax
-        movq    %gs:GREG_RCX, %rcx
         movq    %gs:GREG_RDX, %rdx
         movq    %gs:GREG_RSI, %rsi
         movq    %gs:GREG_RDI, %rdi
@@ -109,36 +109,33 @@ stub_leave_fast_end:
 
         .globl  stub_leave_full
 stub_leave_full:
-        cmpl    $0, %gs:SLOT_INTERRUPT
+        cmpl    $0, SLOT_INTERRUPT(%rdi)
         jne     stub_leave_interrupted
-        movq    %gs:GREG_R15, %r15
-        movq    %gs:GREG_R14, %r14
-        movq    %gs:GREG_R13, %r13
-        movq    %gs:GREG_R12, %r12
-        movq    %gs:GREG_RBP, %rbp
-        movq    %gs:GREG_RBX, %rbx
-        movq    %gs:GREG_R11, %r11
-        movq    %gs:GREG_R10, %r10
-        movq    %gs:GREG_R9, %r9
-        movq    %gs:GREG_R8, %r8
-        movq    %gs:GREG_RAX, %rax
-        movq    %gs:GREG_RCX, %rcx
-        movq    %gs:GREG_RDX, %rdx
-        movq    %gs:GREG_RSI, %rsi
-        movq    %gs:GREG_RDI, %rdi
-        movq    %gs:SLOT_SELF, %rsp
-        addq    $GREG_RIP, %rsp
+        leaq    SLOT_REGS(%rdi), %rsp
+        popq    %r15
+        popq    %r14
+        popq    %r13
+        popq    %r12
+        popq    %rbp
+        popq    %rbx
+        popq    %r11
+        popq    %r10
+        popq    %r9
+        popq    %r8
+        popq    %rax
+        popq    %rcx
+        popq    %rdx
+        popq    %rsi
+        popq    %rdi
+        leaq    8(%rsp), %rsp           // orig_rax
         iretq
         .globl  stub_leave_full_end
 stub_leave_full_end:
 
 stub_leave_interrupted:
-        movq    %gs:SLOT_STACK, %rsp
-        movq    %gs:SLOT_SELF, %rdi
         movl    $KIND_INTERRUPTED, %esi
         xorl    %edx, %edx
-        call    stub_request
-        ud2
+        jmp     stub_switch_and_request
 
 // Guest memory. A fault at one of the *_access labels resumes at the *_fault label behind it.
 

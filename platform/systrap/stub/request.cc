@@ -114,7 +114,9 @@ int64_t RunOp(Slot* slot, const Op& op) {
     case kOpLoadFpu:
       return stub_xrstor(SlotByte(slot, kFpuOffset), ControlPage()->xstate_mask) ? 0 : -22;
     case kOpSetFs:
-      return Sys(kNrArchPrctl, kArchSetFs, op.a[0]);
+      // A base that is no user address stays unset; the guest asked for it.
+      Sys(kNrArchPrctl, kArchSetFs, op.a[0]);
+      return 0;
     case kOpStore:
       return stub_store(reinterpret_cast<void*>(op.a[0]), op.a[1],
                         static_cast<uint32_t>(op.a[2]))
@@ -128,6 +130,8 @@ int64_t RunOp(Slot* slot, const Op& op) {
 }  // namespace
 
 extern "C" void stub_request(Slot* slot, uint32_t kind, uint32_t by_signal) {
+  // The way in may have been one where the guest's own gs was loaded.
+  if (slot->guest_gs) Sys(kNrArchPrctl, kArchSetGs, reinterpret_cast<uint64_t>(slot));
   slot->kind = kind;
   slot->by_signal = by_signal;
   for (;;) {
@@ -140,7 +144,10 @@ extern "C" void stub_request(Slot* slot, uint32_t kind, uint32_t by_signal) {
       value = RunOp(slot, ops[done]);
       if (IsError(value)) break;
     }
-    if (done == count && slot->after == kResume) stub_leave();
+    if (done == count && slot->after == kResume) {
+      if (slot->guest_gs) Sys(kNrArchPrctl, kArchSetGs, slot->guest_gs);
+      stub_leave(slot);
+    }
     slot->kind = kDone;
     slot->done = done;
     slot->value = value;

@@ -52,12 +52,17 @@ void SaveRegisters(Slot* slot, const StubUcontext& c) {
   slot->single_step = 0;
 }
 
-// Guest code was interrupted: makes the request and does not return. The host has put the FPU in
-// its initial state for us; the guest's is put back first, so that it is live whatever way we leave.
+// The host has put the FPU in its initial state for the handler. The guest's is put back at once when
+// the handler will not return, so that it is live whatever way we leave.
+void RestoreFpu(const StubUcontext& c) {
+  if (c.fpstate) stub_xrstor(c.fpstate, ControlPage()->xstate_mask);
+}
+
+// Guest code was interrupted: makes the request and does not return.
 [[noreturn]] void Request(Slot* slot, const StubUcontext& c, uint32_t kind) {
   SaveRegisters(slot, c);
   if (kind == kSyscall) slot->regs.orig_rax = c.rax;
-  if (c.fpstate) stub_xrstor(c.fpstate, ControlPage()->xstate_mask);
+  RestoreFpu(c);
   stub_switch_and_request(slot, kind, 1);
 }
 
@@ -91,9 +96,9 @@ void InStub(Slot* slot, StubUcontext* c, const SigInfo& info) {
   bool fast = Between(rip, stub_leave_fast, stub_leave_fast_end);
   bool full = Between(rip, stub_leave_full, stub_leave_full_end);
   if (info.signo == kInterruptSignal) {
-    if (fast) c->rip = reinterpret_cast<uint64_t>(stub_leave_fast);
-    if (full) c->rip = reinterpret_cast<uint64_t>(stub_leave_full);
-    return;
+    if (!fast && !full) return;  // the stub will look at slot->interrupt before it leaves
+    RestoreFpu(*c);
+    stub_switch_and_request(slot, kInterrupted, 1);
   }
   if (info.signo == kSigTrap && (c->eflags & kTrapFlag)) {
     // A single-stepped call site came here. The step is over when guest code goes on.
@@ -113,7 +118,7 @@ void InStub(Slot* slot, StubUcontext* c, const SigInfo& info) {
     slot->fault_address = 0;
     slot->fault_error = c->err;
     slot->fault_trap = c->trapno;
-    if (c->fpstate) stub_xrstor(c->fpstate, ControlPage()->xstate_mask);
+    RestoreFpu(*c);
     stub_switch_and_request(slot, kFault, 1);
   }
   if (!FixUp(c)) Sys(kNrExitGroup, 3);

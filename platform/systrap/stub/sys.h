@@ -46,7 +46,7 @@ extern "C" {
 // entry.S
 [[noreturn]] void stub_switch_and_request(msentry::systrap::Slot* slot, uint32_t kind,
                                           uint32_t by_signal);
-[[noreturn]] void stub_leave();
+[[noreturn]] void stub_leave(msentry::systrap::Slot* slot);
 uint64_t stub_copy(void* to, const void* from, uint64_t bytes);
 bool stub_load8(const void* from, uint64_t* value);
 bool stub_store(void* to, uint64_t value, uint32_t bytes);
