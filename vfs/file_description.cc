@@ -102,6 +102,7 @@ sched::EventMask FileDescription::Readiness(sched::EventMask mask) {
 }
 sched::WaitQueue& FileDescription::wait_queue() { return NeverNotified(); }
 Result<HostMappingInfo> FileDescription::HostBacking(bool) { return Errno::kENODEV; }
+void FileDescription::OnMappingGone(bool) {}
 Result<> FileDescription::Fsync(const OpContext&, bool) { return Errno::kEINVAL; }
 Result<> FileDescription::Allocate(const OpContext&, int, uint64_t, uint64_t) {
   return Errno::kEOPNOTSUPP;

@@ -119,6 +119,8 @@ class FileDescription : public RefCounted<FileDescription> {
   // `shared_writable` the fd must not be writable, because stubs are hostile). The access mode is
   // mm's check. Default ENODEV. Get the MappedFile from vfs/mapping.h.
   virtual Result<HostMappingInfo> HostBacking(bool shared_writable);
+  // A MappedFile that had asked for that backing is gone (once for each successful HostBacking).
+  virtual void OnMappingGone(bool shared_writable);
   virtual Result<> Fsync(const OpContext& ctx, bool data_only);   // EINVAL
   // fallocate(2), FALLOC_FL_* modes. Default EOPNOTSUPP (ENODEV, ESPIPE checked by the caller).
   virtual Result<> Allocate(const OpContext& ctx, int mode, uint64_t offset, uint64_t length);

@@ -13,9 +13,21 @@ class FileMapping final : public mm::MappedFile {
   FileMapping(RefPtr<FileDescription> file, Location root)
       : file_(std::move(file)), root_(std::move(root)) {}
 
+  ~FileMapping() override {
+    for (bool shared_writable : {false, true}) {
+      sched::FiberMutexLock lock(mutex_);
+      if (backing_[shared_writable]) file_->OnMappingGone(shared_writable);
+    }
+  }
+
   Result<Backing> HostBacking(bool shared_writable) override {
-    HostMappingInfo info = TRY(file_->HostBacking(shared_writable));
-    return Backing{info.fd, info.offset};
+    sched::FiberMutexLock lock(mutex_);
+    std::optional<Backing>& backing = backing_[shared_writable];
+    if (!backing) {
+      HostMappingInfo info = TRY(file_->HostBacking(shared_writable));
+      backing = Backing{info.fd, info.offset};
+    }
+    return *backing;
   }
   bool readable() const override { return file_->readable(); }
   bool writable() const override { return file_->writable(); }
@@ -31,6 +43,8 @@ class FileMapping final : public mm::MappedFile {
  private:
   const RefPtr<FileDescription> file_;
   const Location root_;
+  sched::FiberMutex mutex_;
+  std::optional<Backing> backing_[2] ABSL_GUARDED_BY(mutex_);  // by shared_writable
 };
 
 }  // namespace

@@ -26,6 +26,15 @@ ScopedFd OpenOf(int host_pid, const char* file) {
 
 void SetDirectory(ScopedFd proc) { proc_directory = proc.Release(); }
 
+Result<ScopedFd> ReopenReadOnly(int fd) {
+  if (proc_directory < 0) return Errno::kENXIO;
+  char path[32];
+  std::snprintf(path, sizeof(path), "self/fd/%d", fd);
+  ScopedFd reopened(openat(proc_directory, path, O_RDONLY | O_CLOEXEC));
+  if (!reopened) return FromHost(errno);
+  return reopened;
+}
+
 ResidentUsage Resident(int host_pid) {
   ScopedFd fd = OpenOf(host_pid, "statm");
   if (!fd) return {};
