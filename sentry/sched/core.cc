@@ -343,7 +343,10 @@ void Core::WaitForEvents(Worker& worker, int64_t deadline_ns) {
                    deadline_ns == kNever ? -1 : static_cast<int>(std::min<int64_t>(ms, INT32_MAX)));
   }
   for (int i = 0; i < n; ++i) {
-    if (events[i].data.u64 == kDoorbellId) {
+    if (events[i].data.u64 == kWakeId) {
+      // Also when a busy worker comes by: it took the wake-up that a sleeper was to get.
+      wake_pending_.store(false, std::memory_order_seq_cst);
+    } else if (events[i].data.u64 == kDoorbellId) {
       // Only because a hostile stub could fill the counter, after which no write makes an edge.
       uint64_t ignored;
       ssize_t got = read(doorbell_.get(), &ignored, sizeof(ignored));

@@ -112,6 +112,48 @@ TEST(SchedulerTest, UnparkOfAFiberThisWorkerWillRunWakesNobody) {
   EXPECT_LE(stats.wakes, 20u);
 }
 
+// A busy worker that looks at the host fds in passing used to swallow a sleeper's wake-up for good.
+TEST(SchedulerTest, UnparksFromOutsideReachManyFibers) {
+  constexpr int kFibers = 20, kRounds = 300;
+  std::atomic<int> left{kFibers};
+  RunFiber(2, [&](Scheduler& scheduler) {
+    struct Reply {
+      Mutex mutex;
+      std::vector<Completion*> wanted ABSL_GUARDED_BY(mutex);
+    } reply;
+    std::atomic<bool> stop{false};
+    std::thread server([&] {
+      while (!stop.load()) {
+        std::vector<Completion*> batch;
+        {
+          MutexLock lock(reply.mutex);
+          batch.swap(reply.wanted);
+        }
+        for (Completion* completion : batch) completion->Signal();
+        std::this_thread::yield();
+      }
+    });
+    Fiber* self = CurrentFiber();
+    for (int i = 0; i < kFibers; ++i) {
+      scheduler.Spawn("client", [&] {
+        for (int j = 0; j < kRounds; ++j) {
+          Completion completion;
+          {
+            MutexLock lock(reply.mutex);
+            reply.wanted.push_back(&completion);
+          }
+          completion.Wait();
+        }
+        if (left.fetch_sub(1) == 1) Unpark(self);
+      });
+    }
+    while (left.load() > 0) Park();
+    stop.store(true);
+    server.join();
+  });
+  EXPECT_EQ(left.load(), 0);
+}
+
 TEST(SchedulerTest, TenThousandFibersParkAndEnd) {
   std::atomic<int> ended{0};
   RunFiber(2, [&](Scheduler& scheduler) {
