@@ -29,6 +29,7 @@ struct Registers {
 // ours is lower because the stub lives above it. [kMinGuestAddress, kTaskSize) is the guest's.
 inline constexpr uint64_t kMinGuestAddress = 0x10000;       // vm.mmap_min_addr
 inline constexpr uint64_t kTaskSize = 0x7ff000000000;       // guest memory ends here
+inline constexpr uint64_t kVdsoRoom = 0x100000;            // at its end, where the vDSO lies
 inline constexpr uint64_t kStubBase = 0x7ff800000000;       // the platform's region begins here
 inline constexpr uint64_t kPageSize = 4096;
 

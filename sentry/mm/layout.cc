@@ -30,7 +30,7 @@ Layout Layout::Choose(bool randomize, uint64_t stack_limit) {
   Layout layout;
   layout.randomize = randomize;
   uint64_t stack_random = randomize ? RandomBits() % kStackRandomPages * arch::kPageSize : 0;
-  layout.stack_top = arch::kTaskSize - stack_random;
+  layout.stack_top = arch::kTaskSize - arch::kVdsoRoom - stack_random;
   uint64_t room = stack_limit;
   uint64_t pad = kStackGuardGap + (randomize ? kStackRandomPages * arch::kPageSize : 0);
   if (room + pad > room) room += pad;  // RLIM_INFINITY does not wrap
