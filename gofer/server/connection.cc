@@ -84,7 +84,9 @@ void Connection::Serve(const std::vector<uint8_t>& request, Reply& reply) {
     }
   }
   session_.Handle(header, body, reply);
-  Send(reply.message, reply.tail, reply.fd.get());
+  // The extension's clunks may say that they want no answer.
+  bool unanswered = header.type == p9::Tclunks::kType && header.tag == p9::kNoTag;
+  if (!unanswered) Send(reply.message, reply.tail, reply.fd.get());
   reply.fd.Reset();
   Finish(header.tag);
 }

@@ -42,6 +42,7 @@ constexpr int kPlainCalls[] = {
     SCMP_SYS(fallocate),
     SCMP_SYS(copy_file_range),
     SCMP_SYS(fsync),
+    SCMP_SYS(syncfs),
     SCMP_SYS(fdatasync),
     SCMP_SYS(getxattr),
     SCMP_SYS(setxattr),

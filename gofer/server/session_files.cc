@@ -124,7 +124,10 @@ Result<> Session::On(const p9::Tfsync& m, p9::Rfsync&, Reply&) {
   Result<ScopedFd> file = fid->File();
   if (!file.ok()) file = fid->node->attach.Open(*fid->node, O_RDONLY);
   if (!file.ok()) return file.error();
-  int result = m.datasync != 0 ? fdatasync(file->get()) : fsync(file->get());
+  bool whole = m.datasync == 2 && extended_.load(std::memory_order_relaxed);
+  int result = whole             ? syncfs(file->get())
+               : m.datasync != 0 ? fdatasync(file->get())
+                                 : fsync(file->get());
   if (result < 0) return FromHost(errno);
   return Ok();
 }

@@ -62,7 +62,7 @@ P9_MESSAGE(Rlerror, 7) uint32_t ecode = 0;
 P9_FIELDS(m.ecode)
 P9_END
 
-    P9_MESSAGE(Tstatfs, 8) uint32_t fid = 0;
+P9_MESSAGE(Tstatfs, 8) uint32_t fid = 0;
 P9_FIELDS(m.fid) P9_END P9_MESSAGE(Rstatfs, 9) uint32_t type = 0, bsize = 0;
 uint64_t blocks = 0, bfree = 0, bavail = 0, files = 0, ffree = 0, fsid = 0;
 uint32_t namelen = 0;
@@ -145,6 +145,7 @@ P9_END
 P9_MESSAGE(Rreaddir, 41) Bytes data;
 P9_FIELDS(m.data)
 P9_END  // of Dirent, below
+        // datasync 2, with the extension: syncfs(2). There the fid need not be open.
     P9_MESSAGE(Tfsync, 50) uint32_t fid = 0,
                                     datasync = 0;
 P9_FIELDS(m.fid, m.datasync) P9_END P9_EMPTY(Rfsync, 51) P9_MESSAGE(Tlock, 52) uint32_t fid = 0;
@@ -213,8 +214,7 @@ P9_END
 P9_MESSAGE(Rattach, 105) Qid qid;
 P9_FIELDS(m.qid) P9_END P9_MESSAGE(Tflush, 108) uint16_t oldtag = 0;
 P9_FIELDS(m.oldtag)
-P9_END P9_EMPTY(Rflush, 109) P9_MESSAGE(Twalk, 110) uint32_t fid = 0,
-                                                             newfid = 0;
+P9_END P9_EMPTY(Rflush, 109) P9_MESSAGE(Twalk, 110) uint32_t fid = 0, newfid = 0;
 Names names;  // at most 16
 P9_FIELDS(m.fid, m.newfid, m.names)
 P9_END
@@ -277,10 +277,9 @@ P9_FIELDS(m.fid, m.flags) P9_END P9_MESSAGE(Ropenfd, 203) Attr attr;
 P9_FIELDS(m.attr)
 P9_END
 
-    // Creates and opens (O_CREAT, with O_EXCL when in `flags`) and donates the fd; newfid is the
-    // file.
-    P9_MESSAGE(Tcreatefd, 204) uint32_t dfid = 0,
-                                        newfid = 0, flags = 0, mode = 0, uid = 0, gid = 0;
+// Creates and opens (O_CREAT, with O_EXCL when in `flags`) and donates the fd; newfid is the
+// file.
+P9_MESSAGE(Tcreatefd, 204) uint32_t dfid = 0, newfid = 0, flags = 0, mode = 0, uid = 0, gid = 0;
 Name name;
 P9_FIELDS(m.dfid, m.newfid, m.flags, m.mode, m.uid, m.gid, m.name)
 P9_END
@@ -302,8 +301,8 @@ P9_MESSAGE(Rmakenode, 207) Attr attr;
 P9_FIELDS(m.attr)
 P9_END
 
-    // Clunks many fids; unknown ones are ignored.
-    P9_MESSAGE(Tclunks, 208) Fids fids;
+// Clunks many fids; unknown ones are ignored. With tag kNoTag there is no reply.
+P9_MESSAGE(Tclunks, 208) Fids fids;
 P9_FIELDS(m.fids)
 P9_END P9_EMPTY(Rclunks, 209)
 
@@ -313,9 +312,8 @@ P9_FIELDS(m.fid) P9_END P9_MESSAGE(Rgetattrs, 211) Attr attr;
 P9_FIELDS(m.attr)
 P9_END
 
-    // Tsetattr that answers with the attributes after it.
-    P9_MESSAGE(Tsetattrs, 212) uint32_t fid = 0,
-                                        valid = 0, mode = 0, uid = 0, gid = 0;
+// Tsetattr that answers with the attributes after it.
+P9_MESSAGE(Tsetattrs, 212) uint32_t fid = 0, valid = 0, mode = 0, uid = 0, gid = 0;
 uint64_t size = 0;
 TimeSpec atime, mtime;
 P9_FIELDS(m.fid, m.valid, m.mode, m.uid, m.gid, m.size, m.atime, m.mtime)
@@ -324,8 +322,8 @@ P9_MESSAGE(Rsetattrs, 213) Attr attr;
 P9_FIELDS(m.attr)
 P9_END
 
-    // renameat2(2), with RENAME_NOREPLACE, RENAME_EXCHANGE and RENAME_WHITEOUT.
-    P9_MESSAGE(Trename2, 214) uint32_t olddirfid = 0;
+// renameat2(2), with RENAME_NOREPLACE, RENAME_EXCHANGE and RENAME_WHITEOUT.
+P9_MESSAGE(Trename2, 214) uint32_t olddirfid = 0;
 Name oldname;
 uint32_t newdirfid = 0;
 Name newname;
@@ -355,11 +353,10 @@ P9_MESSAGE(Rcopyrange, 219) uint64_t count = 0;
 P9_FIELDS(m.count)
 P9_END
 
-    // The whole of an extended attribute call in one message. op: kXattrGet (value: up to `size`
-    // bytes of it, 0 asks for the length only), kXattrSet (flags XATTR_CREATE, XATTR_REPLACE),
-    // kXattrList, kXattrRemove.
-    inline constexpr uint8_t kXattrGet = 0,
-                             kXattrSet = 1, kXattrList = 2, kXattrRemove = 3;
+// The whole of an extended attribute call in one message. op: kXattrGet (value: up to `size`
+// bytes of it, 0 asks for the length only), kXattrSet (flags XATTR_CREATE, XATTR_REPLACE),
+// kXattrList, kXattrRemove.
+inline constexpr uint8_t kXattrGet = 0, kXattrSet = 1, kXattrList = 2, kXattrRemove = 3;
 P9_MESSAGE(Txattr, 220)
 uint8_t op = 0;
 uint32_t fid = 0, flags = 0, size = 0;
@@ -372,9 +369,8 @@ Bytes value;
 P9_FIELDS(m.size, m.value)
 P9_END
 
-    // Tlink that answers with the new attributes of the file.
-    P9_MESSAGE(Tlinkattr, 222) uint32_t dfid = 0,
-                                        fid = 0;
+// Tlink that answers with the new attributes of the file.
+P9_MESSAGE(Tlinkattr, 222) uint32_t dfid = 0, fid = 0;
 Name name;
 P9_FIELDS(m.dfid, m.fid, m.name)
 P9_END
@@ -382,9 +378,9 @@ P9_MESSAGE(Rlinkattr, 223) Attr attr;
 P9_FIELDS(m.attr)
 P9_END
 
-    // Reads directory `fid` from cookie `offset` without opening the fid first; entries as in
-    // Rreaddir.
-    P9_MESSAGE(Tlist, 224) uint32_t fid = 0;
+// Reads directory `fid` from cookie `offset` without opening the fid first; entries as in
+// Rreaddir.
+P9_MESSAGE(Tlist, 224) uint32_t fid = 0;
 uint64_t offset = 0;
 uint32_t count = 0;
 P9_FIELDS(m.fid, m.offset, m.count)
@@ -398,9 +394,9 @@ P9_END
 #undef P9_END
 #undef P9_EMPTY
 
-    // Appends the whole message to `out`.
-    template <typename M>
-    void Encode(std::vector<uint8_t>& out, uint16_t tag, const M& message) {
+// Appends the whole message to `out`.
+template <typename M>
+void Encode(std::vector<uint8_t>& out, uint16_t tag, const M& message) {
   Encoder encoder(out, M::kType, tag);
   M::Fields(message, encoder);
   encoder.Finish();

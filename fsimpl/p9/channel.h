@@ -1,0 +1,123 @@
+// Channel: 9P requests and replies over one stream socket, many at a time.
+//
+//   Channel::Response response;
+//   R reply = TRY(channel.Call<Twalk, Rwalk>(request, response));   // views into response.message
+//
+// Callers on fibers are parked until their reply comes; threads that are no fibers (boot, tests)
+// wait in poll(2) and receive for everybody. Any caller that waits first looks for its reply itself
+// for a few microseconds: on a machine with a core to spare that is cheaper than two wake-ups.
+//
+// The peer is not trusted. A reply with an unknown tag, a wrong type or a bad length, or the end of
+// the stream, ends the channel: every call waiting or to come is EIO.
+//
+// Locks: send_mutex_, receive_mutex_, then mutex_; none is held while waiting.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "gofer/wire/messages.h"
+#include "sentry/base/mutex.h"
+#include "sentry/base/result.h"
+#include "sentry/base/scoped_fd.h"
+#include "sentry/sched/scheduler.h"
+
+namespace msentry::p9 {
+
+class Channel {
+ public:
+  struct Response {
+    std::vector<uint8_t> message;  // without the header
+    ScopedFd fd;                   // donated with it
+  };
+
+  // `scheduler` may be null: then no fiber may call.
+  static Result<std::unique_ptr<Channel>> Create(ScopedFd socket, sched::Scheduler* scheduler);
+  ~Channel();
+
+  bool alive() const { return !dead_.load(std::memory_order_acquire); }
+  // Replies may be this long; set once the version is agreed on.
+  void SetMaxMessage(uint32_t bytes) { max_message_ = bytes; }
+
+  template <typename T, typename R>
+  Result<R> Call(const T& request, Response& response) {
+    std::vector<uint8_t> bytes;
+    Encode(bytes, kNoTag, request);
+    TRY(Exchange(bytes, R::kType, response));
+    R reply;
+    if (!Decode(std::span<const uint8_t>(response.message), reply)) {
+      Die("malformed reply");
+      return Errno::kEIO;
+    }
+    return reply;
+  }
+
+  // Bytes of whole messages that want no reply; they go out with the next request, at the latest
+  // after some milliseconds. Never parks, takes no lock of a caller's.
+  void SendLater(std::span<const uint8_t> messages);
+  // Sends one request now and forgets about it; the reply is dropped. Never parks.
+  void SendUnawaited(std::vector<uint8_t>& request);
+
+ private:
+  struct Waiting {
+    Response* response = nullptr;
+    uint8_t type = 0;  // the reply we want
+    Errno error = Errno::kEIO;
+    bool failed = false;
+    bool parked = false;  // guarded by mutex_
+    sched::Fiber* fiber = nullptr;
+    std::atomic<bool> done{false};
+  };
+
+  Channel(ScopedFd socket, sched::Scheduler* scheduler);
+
+  // A tag for `waiting`; kEIO on a dead channel or with too many requests under way.
+  Result<uint16_t> TakeTag(Waiting* waiting);
+
+  // Sends `request` (its tag is filled in here) and waits for the reply of `type`.
+  Result<> Exchange(std::vector<uint8_t>& request, uint8_t type, Response& response);
+  void Send(std::span<const uint8_t> bytes);
+  void FlushBacklog() ABSL_EXCLUSIVE_LOCKS_REQUIRED(send_mutex_);
+  void Wait(Waiting& waiting);
+  // Takes in whatever the socket has. False: another thread is at it.
+  bool Receive(bool wait_for_lock);
+  void ReceiveLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(receive_mutex_);
+  // Hands out the complete messages in the buffer; false on a protocol violation.
+  bool Deliver() ABSL_EXCLUSIVE_LOCKS_REQUIRED(receive_mutex_);
+  void OnSocketEvent(uint32_t events);
+  void Die(const char* why);
+  void Complete(Waiting& waiting) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const ScopedFd socket_;
+  sched::Scheduler* const scheduler_;
+  const int64_t spin_ns_;
+  std::atomic<uint32_t> max_message_{kMaxMsize};
+  std::atomic<bool> dead_{false};
+
+  Mutex send_mutex_;
+  std::vector<uint8_t> later_ ABSL_GUARDED_BY(send_mutex_);
+  std::vector<uint8_t> backlog_ ABSL_GUARDED_BY(send_mutex_);  // the socket was full
+  bool timer_armed_ ABSL_GUARDED_BY(send_mutex_) = false;
+
+  Mutex receive_mutex_;
+  std::vector<uint8_t> buffer_ ABSL_GUARDED_BY(receive_mutex_);
+  size_t begin_ ABSL_GUARDED_BY(receive_mutex_) = 0, end_ ABSL_GUARDED_BY(receive_mutex_) = 0;
+  std::deque<ScopedFd> fds_ ABSL_GUARDED_BY(receive_mutex_);  // came, not yet claimed by a reply
+
+  Mutex mutex_;
+  std::vector<Waiting*> by_tag_ ABSL_GUARDED_BY(mutex_);  // null: free
+  std::vector<uint16_t> free_tags_ ABSL_GUARDED_BY(mutex_);
+
+  Waiting discard_;  // stands in by_tag_ for replies that nobody awaits; never changed
+
+  std::unique_ptr<sched::HostFdWatch> watch_;  // set once
+  std::unique_ptr<sched::Timer> timer_;
+};
+
+// Replies of these types carry one fd.
+inline bool CarriesFd(uint8_t type) { return type == Ropenfd::kType || type == Rcreatefd::kType; }
+
+}  // namespace msentry::p9
