@@ -60,6 +60,15 @@ target_link_libraries(msentry_pch PRIVATE msentry_options absl::base absl::span 
 target_compile_options(msentry_pch PRIVATE -fno-exceptions)
 target_precompile_headers(msentry_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/pch.h)
 
+# What the precompiled header was made from: ccache (pch_external_checksum) takes this for its
+# identity, so that several checkouts of the project share their objects.
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/pch.h)
+file(SHA256 ${PROJECT_SOURCE_DIR}/cmake/pch.h PCH_SUM)
+foreach(suffix gch pch)
+  file(WRITE ${PROJECT_BINARY_DIR}/CMakeFiles/msentry_pch.dir/cmake_pch.hxx.${suffix}.sum
+    "${PCH_SUM} ${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION} ${CMAKE_BUILD_TYPE} ${CMAKE_CXX_FLAGS} ${MSENTRY_SANITIZER}\n")
+endforeach()
+
 function(msentry_library)
   cmake_parse_arguments(A "" "NAME" "SRCS;DEPS;PRIVATE_DEPS" ${ARGN})
   add_library(${A_NAME} STATIC ${A_SRCS})
