@@ -13,6 +13,7 @@ namespace msentry::kernel {
 
 class Dmesg {
  public:
+  static constexpr size_t kRingBytes = 256 * 1024;
   // Fills in the boot messages, chosen by `seed`.
   explicit Dmesg(uint64_t seed);
 
@@ -27,7 +28,6 @@ class Dmesg {
   std::string Consume(size_t max);
 
  private:
-  static constexpr size_t kRingBytes = 256 * 1024;
   // Lines numbered `from` and later, the newest that fit.
   std::string ReadFromLocked(uint64_t from, size_t max) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   mutable Mutex mutex_;

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <sys/random.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
@@ -51,9 +52,6 @@ std::unique_ptr<Kernel> Kernel::Create(sched::Scheduler& scheduler, platform::Pl
                                        vfs::Vfs& vfs, Options options) {
   CHECK(options.dispatch != nullptr);
   if (options.cpus <= 0) options.cpus = HostCpus();
-  if (options.memory_bytes <= 0) {
-    options.memory_bytes = static_cast<int64_t>(sysconf(_SC_PHYS_PAGES)) * sysconf(_SC_PAGESIZE);
-  }
   return std::unique_ptr<Kernel>(new Kernel(scheduler, platform, vfs, std::move(options)));
 }
 
@@ -171,6 +169,31 @@ Kernel::LoadAverage Kernel::load_average() {
   };
   load_ = {decay(load_.one, 60), decay(load_.five, 300), decay(load_.fifteen, 900)};
   return load_;
+}
+
+Kernel::MemoryFigures Kernel::memory_figures() {
+  struct sysinfo host{};
+  sysinfo(&host);
+  const uint64_t unit = host.mem_unit;
+  MemoryFigures figures{host.totalram * unit, host.freeram * unit,
+                        (host.freeram + host.bufferram) * unit};
+  if (options_.memory_bytes <= 0) return figures;
+  std::vector<RefPtr<mm::MemoryManager>> spaces;
+  {
+    MutexLock lock(tasks_mutex_);
+    for (const auto& [pid, entry] : pids_.entries()) {
+      if (entry.task == nullptr || entry.task->tgid() != pid) continue;
+      if (RefPtr<mm::MemoryManager> memory = entry.task->mm_ref()) {
+        spaces.push_back(std::move(memory));
+      }
+    }
+  }
+  uint64_t used = 0;
+  for (const auto& memory : spaces) used += memory->Resident().resident * arch::kPageSize;
+  figures.total = static_cast<uint64_t>(options_.memory_bytes);
+  figures.free = figures.total - std::min(used, figures.total);
+  figures.available = figures.free;
+  return figures;
 }
 
 void Kernel::SignalInit(int signo) {

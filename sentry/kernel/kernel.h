@@ -45,7 +45,7 @@ class Kernel {
     std::string hostname = "msentry";
     std::string domainname = "(none)";
     int cpus = 0;                  // what the guest sees; 0: the host's count
-    int64_t memory_bytes = 0;      // what the guest sees as MemTotal; 0: the host's
+    int64_t memory_bytes = 0;      // memory limit, which the guest sees as MemTotal; 0: the host's
     int64_t max_pids = 32768;      // tasks alive at once
     std::string platform_name;     // shown nowhere but in the log
   };
@@ -128,6 +128,10 @@ class Kernel {
   LoadAverage load_average();
   // Processes created since boot, context switches: /proc/stat.
   std::atomic<uint64_t> forks{0}, context_switches{0};
+  // Bytes. With a memory limit of the sandbox: the limit and what the guests' processes leave of it;
+  // without one the host's. Asks the host for every address space; takes tasks_mutex().
+  struct MemoryFigures { uint64_t total, free, available; };
+  MemoryFigures memory_figures();
   // CPU time of all tasks, dead ones included; takes tasks_mutex().
   Usage TotalUsage();
   std::atomic<int64_t> dead_user_ns{0}, dead_system_ns{0};

@@ -204,6 +204,12 @@ Result<int> ProcessTimers::Create(Task& task, clockid_t clock, const TimerNotify
   return id;
 }
 
+void ProcessTimers::SetValue(int id, uint64_t value) {
+  MutexLock lock(mutex_);
+  auto it = posix_.find(id);
+  if (it != posix_.end()) it->second->notify.value = value;
+}
+
 Result<TimerSetting> ProcessTimers::SetTime(int id, bool absolute, const TimerSetting& setting) {
   MutexLock lock(mutex_);
   auto it = posix_.find(id);

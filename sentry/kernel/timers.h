@@ -47,6 +47,8 @@ class ProcessTimers {
 
   // `clock` is any clock that ReadClock() takes for `task`.
   Result<int> Create(Task& task, clockid_t clock, const TimerNotify& notify);
+  // The value its siginfo carries (by default the id, known only now).
+  void SetValue(int id, uint64_t value);
   Result<TimerSetting> SetTime(int id, bool absolute, const TimerSetting& setting);
   Result<TimerSetting> GetTime(int id);
   Result<int> Overrun(int id);

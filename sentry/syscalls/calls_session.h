@@ -5,16 +5,23 @@
 
 namespace msentry::syscalls {
 
+Result<int64_t> SysSetpgid(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysGetpgrp(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysSetsid(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysGetpgid(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysGetsid(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysVhangup(kernel::Task& t, const SyscallArgs& a);
+
 namespace session_calls {
 using namespace arg;  // the kinds, inside this list only
 // clang-format off: one line a call
 inline constexpr SyscallEntry kTable[] = {
-    {109, "setpgid", nullptr, {{kInt, kInt}}, Support::kUnsupported},
-    {111, "getpgrp", nullptr, {}, Support::kUnsupported},
-    {112, "setsid", nullptr, {}, Support::kUnsupported},
-    {121, "getpgid", nullptr, {{kInt}}, Support::kUnsupported},
-    {124, "getsid", nullptr, {{kInt}}, Support::kUnsupported},
-    {153, "vhangup", nullptr, {}, Support::kUnsupported},
+    {109, "setpgid", SysSetpgid, {{kInt, kInt}}, Support::kFull},
+    {111, "getpgrp", SysGetpgrp, {}, Support::kFull},
+    {112, "setsid", SysSetsid, {}, Support::kFull},
+    {121, "getpgid", SysGetpgid, {{kInt}}, Support::kFull},
+    {124, "getsid", SysGetsid, {{kInt}}, Support::kFull},
+    {153, "vhangup", SysVhangup, {}, Support::kFull},
 };
 // clang-format on
 }  // namespace session_calls

@@ -5,23 +5,33 @@
 
 namespace msentry::syscalls {
 
+Result<int64_t> SysUname(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysSysinfo(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysSyslog(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysSethostname(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysSetdomainname(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysGetrandom(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysReboot(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysIopl(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysIoperm(kernel::Task& t, const SyscallArgs& a);
+
 namespace system_calls {
 using namespace arg;  // the kinds, inside this list only
 // clang-format off: one line a call
 inline constexpr SyscallEntry kTable[] = {
-    {63, "uname", nullptr, {{Out(390)}}, Support::kUnsupported},
-    {99, "sysinfo", nullptr, {{Out(112)}}, Support::kUnsupported},
-    {103, "syslog", nullptr, {{kInt, BufOut(2), kInt}}, Support::kUnsupported},
+    {63, "uname", SysUname, {{Out(390)}}, Support::kFull},
+    {99, "sysinfo", SysSysinfo, {{Out(112)}}, Support::kFull},
+    {103, "syslog", SysSyslog, {{kInt, BufOut(2), kInt}}, Support::kFull},
     {134, "uselib", nullptr, {{kPath}}, Support::kUnsupported},
     {136, "ustat", nullptr, {{kInt, kPtr}}, Support::kUnsupported},
     {139, "sysfs", nullptr, {{kInt, kPtr, kPtr}}, Support::kUnsupported},
     {154, "modify_ldt", nullptr, {{kInt, kPtr, kInt}}, Support::kUnsupported},
     {156, "_sysctl", nullptr, {{kPtr}}, Support::kUnsupported},
-    {169, "reboot", nullptr, {{kHex, kHex, kInt, kPtr}}, Support::kUnsupported},
-    {170, "sethostname", nullptr, {{BufIn(1), kInt}}, Support::kUnsupported},
-    {171, "setdomainname", nullptr, {{BufIn(1), kInt}}, Support::kUnsupported},
-    {172, "iopl", nullptr, {{kInt}}, Support::kUnsupported},
-    {173, "ioperm", nullptr, {{kHex, kInt, kInt}}, Support::kUnsupported},
+    {169, "reboot", SysReboot, {{kHex, kHex, kInt, kPtr}}, Support::kFull},
+    {170, "sethostname", SysSethostname, {{BufIn(1), kInt}}, Support::kFull},
+    {171, "setdomainname", SysSetdomainname, {{BufIn(1), kInt}}, Support::kFull},
+    {172, "iopl", SysIopl, {{kInt}}, Support::kFull},
+    {173, "ioperm", SysIoperm, {{kHex, kInt, kInt}}, Support::kFull},
     {174, "create_module", nullptr, {}, Support::kUnsupported},
     {175, "init_module", nullptr, {{kPtr, kInt, kPtr}}, Support::kUnsupported},
     {176, "delete_module", nullptr, {{kPtr, kFlags}}, Support::kUnsupported},
@@ -42,7 +52,7 @@ inline constexpr SyscallEntry kTable[] = {
     {246, "kexec_load", nullptr, {{kHex, kInt, kPtr, kFlags}}, Support::kUnsupported},
     {298, "perf_event_open", nullptr, {{kPtr, kInt, kInt, kFd, kFlags}}, Support::kUnsupported},
     {313, "finit_module", nullptr, {{kFd, kPtr, kFlags}}, Support::kUnsupported},
-    {318, "getrandom", nullptr, {{BufOut(1), kInt, kFlags}}, Support::kUnsupported},
+    {318, "getrandom", SysGetrandom, {{BufOut(1), kInt, kFlags}}, Support::kFull},
     {320, "kexec_file_load", nullptr, {{kFd, kFd, kInt, kPtr, kFlags}}, Support::kUnsupported},
     {321, "bpf", nullptr, {{kInt, kPtr, kInt}}, Support::kUnsupported},
     {444, "landlock_create_ruleset", nullptr, {{kPtr, kInt, kFlags}}, Support::kUnsupported},
