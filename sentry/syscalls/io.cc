@@ -37,7 +37,7 @@ Result<int64_t> WriteAt(Task& t, int fd, mm::IoSequence& from, int64_t offset) {
   Result<size_t> n = vfs::WriteFileAt(ctx, *file, from, offset);
   if (!n.ok()) {
     if (ctx.fsize_exceeded) {
-      t.SendSignal(kernel::UserSignal(SIGXFSZ, SI_USER, t.tgid(), t.creds()->uid));
+      (void)t.SendSignal(kernel::UserSignal(SIGXFSZ, SI_USER, t.tgid(), t.creds()->uid));
     }
     return n.error();
   }
@@ -177,7 +177,7 @@ Result<int64_t> SysTruncate(Task& t, const SyscallArgs& a) {
   Walk walk(t);
   Result<> result = vfs::Truncate(walk.context, path, a.Long(1));
   if (walk.op.fsize_exceeded) {
-    t.SendSignal(kernel::UserSignal(SIGXFSZ, SI_USER, t.tgid(), t.creds()->uid));
+    (void)t.SendSignal(kernel::UserSignal(SIGXFSZ, SI_USER, t.tgid(), t.creds()->uid));
   }
   TRY(result);
   return 0;
@@ -189,7 +189,7 @@ Result<int64_t> SysFtruncate(Task& t, const SyscallArgs& a) {
   const vfs::OpContext ctx = t.FileContext();
   Result<> result = vfs::TruncateFile(ctx, *file, a.Long(1));
   if (ctx.fsize_exceeded) {
-    t.SendSignal(kernel::UserSignal(SIGXFSZ, SI_USER, t.tgid(), t.creds()->uid));
+    (void)t.SendSignal(kernel::UserSignal(SIGXFSZ, SI_USER, t.tgid(), t.creds()->uid));
   }
   TRY(result);
   return 0;

@@ -288,7 +288,4 @@ Result<int64_t> SysPidfdSendSignal(Task& t, const SyscallArgs& a) {
   return 0;
 }
 
-// The sentry cannot make another guest thread pass a barrier: configured out.
-Result<int64_t> SysMembarrier(Task&, const SyscallArgs&) { return Errno::kENOSYS; }
-
 }  // namespace msentry::syscalls

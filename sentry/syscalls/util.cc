@@ -41,7 +41,7 @@ Result<> SetSigmaskArgument(Task& task, uint64_t address, uint64_t size) {
 }
 
 void RaiseSigpipe(Task& task) {
-  task.SendSignal(kernel::UserSignal(SIGPIPE, SI_USER, task.tgid(), task.creds()->uid));
+  (void)task.SendSignal(kernel::UserSignal(SIGPIPE, SI_USER, task.tgid(), task.creds()->uid));
 }
 
 Result<int64_t> ReadBlocking(Task& task, FileDescription& file, mm::IoSequence& to) {
@@ -89,7 +89,7 @@ Result<int64_t> WriteBlocking(Task& task, FileDescription& file, mm::IoSequence&
   if (!n.ok()) [[unlikely]] {
     if (n.error() == Errno::kEPIPE && !no_sigpipe) RaiseSigpipe(task);
     if (ctx.fsize_exceeded) {
-      task.SendSignal(kernel::UserSignal(SIGXFSZ, SI_USER, task.tgid(), task.creds()->uid));
+      (void)task.SendSignal(kernel::UserSignal(SIGXFSZ, SI_USER, task.tgid(), task.creds()->uid));
     }
     return n.error();
   }
