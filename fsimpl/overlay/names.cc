@@ -1,5 +1,6 @@
 // OverlayInode: making and removing names.
 #include "fsimpl/overlay/overlay_inode.h"
+#include "vfs/file_description.h"
 
 namespace msentry::overlay {
 
@@ -137,10 +138,10 @@ Result<> OverlayInode::Remove(std::string_view name, OverlayInode& victim) {
     if (real) {
       if (victim.IsDir()) {
         TRY(dir->Rmdir(ctx, name, *real));
-        overlay().ForgetCopy(*real);
       } else {
         TRY(dir->Unlink(ctx, name, *real));
       }
+      overlay().NameGone(ctx, *real);
     }
     if (hide) TRY(Whiteout(*dir, name));
   }

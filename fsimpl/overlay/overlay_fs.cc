@@ -10,7 +10,7 @@ constexpr uint64_t kUpperTag = uint64_t{1} << 62;
 }  // namespace
 
 OverlayFs::OverlayFs(const vfs::OpContext& ctx, const Options& options)
-    : FileSystem("overlay", kPseudo | (options.upper ? 0 : kReadOnly)),
+    : FileSystem("overlay", options.upper ? uint32_t{kPseudo} : uint32_t{kPseudo | kReadOnly}),
       vfs_(ctx.vfs),
       creds_(&ctx.creds),
       lower_(options.lower),
@@ -107,7 +107,15 @@ void OverlayFs::Forget(OverlayInode& inode) {
   for (const auto& lower : inode.lowers()) erase(lower.get());
 }
 
-void OverlayFs::ForgetCopy(const vfs::Inode& upper) {
+void OverlayFs::NameGone(const vfs::OpContext& ctx, vfs::Inode& upper) {
+  {
+    MutexLock lock(mutex_);
+    if (!copied_ino_.contains(upper.ino())) return;
+  }
+  if (!upper.IsDir()) {
+    Result<vfs::Attributes> left = upper.GetAttr(ctx, vfs::kAttrNlink);
+    if (left.ok() && left->nlink != 0) return;
+  }
   MutexLock lock(mutex_);
   copied_ino_.erase(upper.ino());
 }

@@ -48,8 +48,8 @@ class OverlayFs final : public vfs::FileSystem {
   // The inode number to show for a real inode: for a copy, that of the original.
   uint64_t InoOf(const vfs::Inode& real, bool upper) const { return InoOf(real.ino(), upper); }
   uint64_t InoOf(uint64_t real_ino, bool upper) const;
-  // The upper file with that number is gone.
-  void ForgetCopy(const vfs::Inode& upper);
+  // A name of `upper` was removed: if it was the last, its number may come back for another file.
+  void NameGone(const vfs::OpContext& ctx, vfs::Inode& upper);
 
   Result<vfs::StatFs> GetStatFs(const vfs::OpContext& ctx) override;
   Result<> Sync(const vfs::OpContext& ctx) override;

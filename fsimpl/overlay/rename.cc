@@ -84,6 +84,7 @@ Result<> OverlayInode::Rename(const vfs::OpContext&, std::string_view name, Inod
         TRY(from_real.Unlink(ctx, name, *source));  // two names of one file: rename(2) would do nothing
       } else {
         TRY(from_real.Rename(ctx, name, *source, to_real, new_name, target.get(), 0));
+        if (target) overlay().NameGone(ctx, *target);
       }
       if (hide_source) TRY(Whiteout(from_real, name));
     }
