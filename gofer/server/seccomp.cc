@@ -52,6 +52,8 @@ constexpr int kPlainCalls[] = {
     SCMP_SYS(recvfrom),
     SCMP_SYS(sendmsg),
     SCMP_SYS(poll),
+    SCMP_SYS(epoll_create1),
+    SCMP_SYS(eventfd2),
     SCMP_SYS(epoll_wait),
     SCMP_SYS(epoll_pwait),
     SCMP_SYS(epoll_ctl),
