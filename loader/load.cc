@@ -228,6 +228,7 @@ Result<Entry> Load(const Program& program, const Environment& env, mm::MemoryMan
   info.env_start = stack.env_start;
   info.env_end = stack.env_end;
   info.auxv = std::move(stack.auxv);
+  info.executable = vfs::MakeMappedFile(program.executable, env.root);
   mm.SetImage(std::move(info));
 
   Entry entry;

@@ -53,6 +53,8 @@ class PseudoInode : public vfs::Inode {
   Result<bool> Revalidate(const vfs::OpContext&, vfs::Dentry&) override { return true; }
 
   PseudoFs& pseudo_fs() const;
+  // For a directory that revalidates this inode: owner and mode are brought up to date.
+  void RefreshNow() { Refresh(); }
 
  protected:
   // Called before attributes are told: the place to refresh owner and mode.

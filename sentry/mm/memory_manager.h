@@ -71,6 +71,7 @@ struct ImageInfo {
   uint64_t start_stack = 0;
   uint64_t arg_start = 0, arg_end = 0, env_start = 0, env_end = 0;
   std::vector<std::pair<uint64_t, uint64_t>> auxv;  // AT_NULL included
+  RefPtr<MappedFile> executable;                    // /proc/PID/exe
 };
 
 // 64 random bits of the host's (getrandom(2)), for addresses and AT_RANDOM.

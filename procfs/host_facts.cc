@@ -1,0 +1,58 @@
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/strip.h"
+#include "procfs/proc_fs.h"
+
+namespace msentry::procfs {
+
+namespace {
+
+void Take(HostFacts& facts, std::string_view key, std::string value) {
+  if (key == "vendor_id") {
+    facts.vendor = std::move(value);
+  } else if (key == "cpu family") {
+    (void)absl::SimpleAtoi(value, &facts.family);
+  } else if (key == "model") {
+    (void)absl::SimpleAtoi(value, &facts.model);
+  } else if (key == "cpu MHz") {
+    facts.mhz = std::move(value);
+  } else if (key == "cache size") {
+    facts.cache_size = std::move(value);
+  } else if (key == "cpuid level") {
+    (void)absl::SimpleAtoi(value, &facts.cpuid_level);
+  } else if (key == "flags") {
+    facts.flags = std::move(value);
+  } else if (key == "bogomips") {
+    facts.bogomips = std::move(value);
+  } else if (key == "clflush size") {
+    (void)absl::SimpleAtoi(value, &facts.clflush);
+  } else if (key == "address sizes") {
+    facts.address_sizes = std::move(value);
+  }
+}
+
+}  // namespace
+
+HostFacts ReadHostFacts() {
+  HostFacts facts;
+  facts.cpus = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  struct sysinfo info;
+  if (sysinfo(&info) == 0) facts.memory_bytes = uint64_t{info.totalram} * info.mem_unit;
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  for (std::string line; std::getline(cpuinfo, line) && !line.empty();) {
+    size_t colon = line.find(':');
+    if (colon == std::string::npos) continue;
+    std::string_view key = absl::StripAsciiWhitespace(std::string_view(line).substr(0, colon));
+    std::string_view value = absl::StripAsciiWhitespace(std::string_view(line).substr(colon + 1));
+    Take(facts, key, std::string(value));
+  }
+  return facts;
+}
+
+}  // namespace msentry::procfs

@@ -1,0 +1,59 @@
+// Generators of the text files of /proc/PID: one function a file.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "procfs/subject.h"
+
+namespace msentry::procfs {
+
+using Text = Result<std::string>;
+
+// process_status.cc
+Text ReadStat(const View& v);
+Text ReadStatm(const View& v);
+Text ReadStatus(const View& v);
+Text ReadComm(const View& v);
+Result<> WriteComm(const View& v, std::string_view text);
+Text ReadIo(const View& v);
+Text ReadLimits(const View& v);
+Text ReadSchedstat(const View& v);
+Text ReadWchan(const View& v);
+Text ReadSyscall(const View& v);
+Text ReadPersonality(const View& v);
+Text ReadChildren(const View& v);
+
+// process_memory.cc
+Text ReadMaps(const View& v);
+Text ReadSmaps(const View& v);
+Text ReadSmapsRollup(const View& v);
+Text ReadCmdline(const View& v);
+Text ReadEnviron(const View& v);
+Text ReadAuxv(const View& v);
+
+// process_misc.cc
+Text ReadMounts(const View& v);
+Text ReadMountInfo(const View& v);
+Text ReadMountStats(const View& v);
+Text ReadCgroup(const View& v);
+Text ReadCpuset(const View& v);
+Text ReadIdMap(const View& v);
+Text ReadSetgroups(const View& v);
+Text ReadLoginuid(const View& v);
+Text ReadSessionid(const View& v);
+Text ReadOomScore(const View& v);
+Text ReadOomScoreAdj(const View& v);
+Result<> WriteOomScoreAdj(const View& v, std::string_view text);
+Text ReadOomAdj(const View& v);
+Text ReadCoredumpFilter(const View& v);
+Text ReadTimerslack(const View& v);
+
+// "exe", "cwd", "root": process_links.cc. The text of a link, and where it leads.
+enum class ProcessLink { kExe, kCwd, kRoot };
+Result<vfs::Location> FollowProcessLink(const View& v, ProcessLink link);
+
+// /proc/PID/mem: process_mem.cc.
+Result<RefPtr<vfs::FileDescription>> OpenMem(const View& v, const vfs::OpenArgs& args);
+
+}  // namespace msentry::procfs
