@@ -6,8 +6,8 @@
 #include <fstream>
 
 #include "absl/strings/numbers.h"
-#include "absl/strings/strip.h"
 #include "procfs/proc_fs.h"
+#include "procfs/units.h"
 
 namespace msentry::procfs {
 
@@ -48,8 +48,8 @@ HostFacts ReadHostFacts() {
   for (std::string line; std::getline(cpuinfo, line) && !line.empty();) {
     size_t colon = line.find(':');
     if (colon == std::string::npos) continue;
-    std::string_view key = absl::StripAsciiWhitespace(std::string_view(line).substr(0, colon));
-    std::string_view value = absl::StripAsciiWhitespace(std::string_view(line).substr(colon + 1));
+    std::string_view key = Trim(std::string_view(line).substr(0, colon));
+    std::string_view value = Trim(std::string_view(line).substr(colon + 1));
     Take(facts, key, std::string(value));
   }
   return facts;

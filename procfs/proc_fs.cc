@@ -1,5 +1,7 @@
 #include "procfs/proc_fs.h"
 
+#include <dirent.h>
+
 #include "absl/strings/str_cat.h"
 #include "procfs/process_dir.h"
 #include "procfs/subject.h"
@@ -88,7 +90,7 @@ Result<RefPtr<vfs::FileDescription>> ProcRoot::Open(const vfs::OpContext&,
 }  // namespace
 
 ProcFs::ProcFs(kernel::Kernel& kernel, Options options)
-    : PseudoFs("proc", kProcMagic, kRevalidate | kNoCache | kNoRevalidateNegative),
+    : PseudoFs("proc", kProcMagic, kRevalidate | kNoCache | kNoNegative),
       kernel_(kernel),
       options_(std::move(options)) {}
 

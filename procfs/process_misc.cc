@@ -2,7 +2,6 @@
 #include <charconv>
 
 #include "absl/strings/str_format.h"
-#include "absl/strings/strip.h"
 #include "procfs/process_files.h"
 #include "procfs/units.h"
 #include "sentry/arch/registers.h"
@@ -28,12 +27,12 @@ std::vector<vfs::MountInfo> MountsOf(const View& v) {
 // Options of mount and super block as /proc/mounts joins them: "rw" once, at the front.
 std::string JoinOptions(const vfs::MountInfo& m) {
   std::string_view super = m.super_options;
-  if (!absl::ConsumePrefix(&super, "rw")) absl::ConsumePrefix(&super, "ro");
+  if (super.starts_with("rw") || super.starts_with("ro")) super.remove_prefix(2);
   return m.options + std::string(super);
 }
 
 Result<int> ParseNumber(std::string_view text) {
-  text = absl::StripAsciiWhitespace(text);
+  text = Trim(text);
   int value = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) return Errno::kEINVAL;

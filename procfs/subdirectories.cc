@@ -1,4 +1,5 @@
 // task/, fd/, fdinfo/, ns/ of a process.
+#include <dirent.h>
 #include <fcntl.h>
 
 #include "absl/strings/str_format.h"
@@ -7,6 +8,7 @@
 #include "sentry/kernel/fd_table.h"
 #include "vfs/dentry.h"
 #include "vfs/mount_namespace.h"
+#include "vfs/permissions.h"
 
 namespace msentry::procfs {
 

@@ -4,7 +4,6 @@
 #include <cstdlib>
 
 #include "absl/strings/str_format.h"
-#include "absl/strings/strip.h"
 #include "procfs/system_files.h"
 #include "sentry/arch/registers.h"
 #include "sentry/mm/memory_manager.h"

@@ -5,6 +5,13 @@
 
 namespace msentry::procfs {
 
+std::string_view Trim(std::string_view text) {
+  constexpr std::string_view kBlanks = " \t\n\r\f\v";
+  size_t first = text.find_first_not_of(kBlanks);
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(kBlanks) + 1 - first);
+}
+
 std::string FormatLimit(uint64_t limit) {
   return limit == ~uint64_t{0} ? "unlimited" : absl::StrCat(limit);
 }

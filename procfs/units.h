@@ -11,6 +11,8 @@ namespace msentry::procfs {
 inline constexpr int64_t kNsPerTick = 10'000'000;
 inline constexpr int64_t ClockTicks(int64_t ns) { return ns / kNsPerTick; }
 
+// Without blanks and newlines at either end.
+std::string_view Trim(std::string_view text);
 // A resource limit: a number, or "unlimited".
 std::string FormatLimit(uint64_t limit);
 // Newline and backslash as \n and \\ (the Name line of status).

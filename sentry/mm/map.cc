@@ -106,7 +106,8 @@ Result<uint64_t> MemoryManager::Place(uint64_t address, uint64_t length, int fla
     found = vmas_.FindGapTopDown(length);
     // Below the top is full: whatever is left anywhere.
     if (found == 0) {
-      found = vmas_.FindGapBottomUp(length, arch::kMinGuestAddress, arch::kTaskSize);
+      found = vmas_.FindGapBottomUp(length, arch::kMinGuestAddress,
+                                    arch::kTaskSize - arch::kVdsoRoom);
     }
   }
   if (found == 0) return Errno::kENOMEM;
