@@ -111,14 +111,10 @@ void Sweep(const std::string& parent) {
   }
 }
 
-bool MakeLayerDirectories(const StateDirectory& state, std::string* error) {
-  for (const char* name : {"layer", "layer/upper", "layer/work"}) {
-    if (mkdirat(state.lock.get(), name, 0755) != 0 && errno != EEXIST) {
-      *error = "cannot make " + state.path + "/" + name + ": " + strerror(errno);
-      return false;
-    }
-  }
-  return true;
+bool MakeUpper(const StateDirectory& state, std::string* error) {
+  if (mkdirat(state.lock.get(), "upper", 0755) == 0 || errno == EEXIST) return true;
+  *error = "cannot make " + UpperPath(state.path) + ": " + strerror(errno);
+  return false;
 }
 
 }  // namespace
@@ -148,7 +144,7 @@ bool CreateStateDirectory(const std::string& parent, StateDirectory* out, std::s
         lstat(path.c_str(), &named) == 0 && mine.st_ino == named.st_ino) {
       out->path = path;
       out->keep = false;
-      if (MakeLayerDirectories(*out, error)) return true;
+      if (MakeUpper(*out, error)) return true;
       RemoveTree(path);
       return false;
     }
@@ -178,7 +174,7 @@ bool OpenKeptStateDirectory(const std::string& path, StateDirectory* out, std::s
     *error = "--keep " + path + ": another sandbox uses it";
     return false;
   }
-  return MakeLayerDirectories(*out, error);
+  return MakeUpper(*out, error);
 }
 
 void RemoveTree(const std::string& path) {

@@ -1,4 +1,4 @@
-// The state directory of a sandbox on the host's disk: DIR/layer/upper and DIR/layer/work, the writable layer.
+// The state directory of a sandbox on the host's disk: DIR/upper is the writable layer.
 //
 // A private one is named PARENT/msentry-UID-XXXXXX and is removed at the end. Its owner holds flock(2) on it; client and
 // supervisor share the lock and each of them removes the directory when the other has died, so that one kill -9 leaves
@@ -19,8 +19,8 @@ struct StateDirectory {
   bool keep = false;
 };
 
-// What the gofer serves of a state directory: the directory above `upper` and `work`.
-inline std::string LayerPath(const std::string& state_path) { return state_path + "/layer"; }
+// What the gofer serves of a state directory. The directory itself is hidden from the guest, this one is not.
+inline std::string UpperPath(const std::string& state_path) { return state_path + "/upper"; }
 
 // Where private ones are made: $TMPDIR, /var/tmp or /tmp, the first that is a writable directory and not a tmpfs when
 // there is a choice.

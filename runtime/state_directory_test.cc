@@ -26,12 +26,11 @@ class StateDirectoryTest : public testing::Test {
   std::string parent_;
 };
 
-TEST_F(StateDirectoryTest, PrivateOneHasBothLayersAndIsLocked) {
+TEST_F(StateDirectoryTest, PrivateOneHasAnUpperLayerAndIsLocked) {
   StateDirectory state;
   std::string error;
   ASSERT_TRUE(CreateStateDirectory(parent_, &state, &error)) << error;
-  EXPECT_TRUE(Exists(LayerPath(state.path) + "/upper"));
-  EXPECT_TRUE(Exists(LayerPath(state.path) + "/work"));
+  EXPECT_TRUE(Exists(UpperPath(state.path)));
   ScopedFd other(open(state.path.c_str(), O_RDONLY | O_DIRECTORY));
   EXPECT_NE(flock(other.get(), LOCK_EX | LOCK_NB), 0);
 }

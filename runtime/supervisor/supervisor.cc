@@ -120,7 +120,7 @@ class Supervisor {
                                                                          : gofer::AttributePolicy::kMapped;
     gofer.attaches.push_back(
         {.aname = boot::kLowerAttach, .host_path = config_.rootfs(), .read_only = true});
-    gofer.attaches.push_back({.aname = boot::kStateAttach, .host_path = LayerPath(config_.state_directory()), .attributes = policy});
+    gofer.attaches.push_back({.aname = boot::kUpperAttach, .host_path = UpperPath(config_.state_directory()), .attributes = policy});
     for (int i = 0; i < config_.binds_size(); i++) {
       gofer.attaches.push_back({.aname = boot::kBindAttachPrefix + std::to_string(i),
                                 .host_path = config_.binds(i).source(),

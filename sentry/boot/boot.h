@@ -22,7 +22,7 @@ struct Handoff {
 
 // Attach names of the gofer that both sides agree on.
 inline constexpr char kLowerAttach[] = "lower";
-inline constexpr char kStateAttach[] = "state";
+inline constexpr char kUpperAttach[] = "upper";
 inline constexpr char kBindAttachPrefix[] = "bind";  // bind0, bind1, ...
 
 // Returns the exit status of the process; what the client must know it has been told on the control socket.

@@ -1,0 +1,28 @@
+// How the sentry gives up what it does not need, step by step, in one host thread (docs/threat-model.md says what each is worth).
+//
+//   TRY(EnterOwnMounts());            // while still capable
+//   TRY(BecomeNobody(true));          // before the platform makes its first stub
+//   ... Platform::Create, everything that opens a host path ...
+//   TRY(LeaveHostFiles());            // an empty root
+//   TRY(DropCapabilities());
+//   TRY(InstallFilter());             // filter.h; the last step
+#pragma once
+
+#include "sentry/base/result.h"
+
+namespace msentry::boot {
+
+// A mount namespace of our own, so that the root can be replaced. Needs capabilities.
+Result<> EnterOwnMounts();
+
+// Takes an unprivileged host user id, keeping the capabilities until DropCapabilities(). Stubs forked after this have it too.
+Result<> BecomeNobody();
+
+// The root and working directory become an empty read-only directory, for this process and every stub. Needs EnterOwnMounts before.
+Result<> LeaveHostFiles();
+
+// None left, none to be gained: permitted, effective, inheritable, ambient and bounding sets, no_new_privs, no core dumps. Also for an
+// ordinary user without namespaces.
+Result<> DropCapabilities();
+
+}  // namespace msentry::boot
