@@ -93,7 +93,9 @@ void Task::ContinueLocked(ThreadGroup& group) {
   }
 }
 
-Result<> Task::SendLocked(ThreadGroup& group, Task* only, const SigInfo& info, bool force) {
+// The caller holds the group's signal mutex, which the annotations cannot follow through RefPtr.
+Result<> Task::SendLocked(ThreadGroup& group, Task* only, const SigInfo& info,
+                          bool force) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   const int signo = info.signo;
   if (group.exiting || group.tasks.empty()) return Ok();
   if (signo == SIGKILL) {
