@@ -61,6 +61,7 @@ Result<> OverlayInode::FindRedirected(std::string_view path, Found* found) {
 Result<Found> OverlayInode::Find(std::string_view name) {
   const vfs::OpContext ctx = overlay().Internal();
   Found found;
+  if (name == kLinksName && overlay().IsRoot(*this)) return found;
   if (Inode* u = upper()) {
     found.upper = TRY(RealLookup(ctx, *u, name));
     if (found.upper) {
@@ -145,6 +146,7 @@ Result<> OverlayInode::List(absl::FunctionRef<bool(Entry&&)> visit) {
   if (Inode* u = upper()) layers.emplace_back(RefPtr<Inode>(u), true);
   for (const RefPtr<Inode>& lower : lowers_) layers.emplace_back(lower, false);
   std::unordered_set<std::string> seen;
+  const bool root = overlay().IsRoot(*this);
   for (size_t i = 0; i < layers.size(); ++i) {
     auto& [dir, is_upper] = layers[i];
     const bool last = i + 1 == layers.size();
@@ -155,7 +157,7 @@ Result<> OverlayInode::List(absl::FunctionRef<bool(Entry&&)> visit) {
       more = false;
       TRY(file->IterateDirents(ctx, [&](const vfs::Dirent& d) {
         more = true;
-        if (d.name != "." && d.name != "..") {
+        if (d.name != "." && d.name != ".." && !(root && d.name == kLinksName)) {
           entries.push_back({std::string(d.name), d.type, overlay().InoOf(d.ino, is_upper)});
         }
         return true;

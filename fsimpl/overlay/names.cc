@@ -12,6 +12,7 @@ Result<> OverlayInode::Whiteout(Inode& dir, std::string_view name) {
 // The common part of everything that makes a name: the directory gets a copy, a whiteout goes.
 Result<RefPtr<vfs::Inode>> OverlayInode::Make(std::string_view name, MakeFn make) {
   const vfs::OpContext ctx = overlay().Internal();
+  if (name == kLinksName && overlay().IsRoot(*this)) return Errno::kEPERM;
   TRY(EnsureUpper());
   Inode& dir = *upper();
   sched::FiberMutexLock lock(dir.dir_mutex());
@@ -132,6 +133,7 @@ Result<> OverlayInode::Remove(std::string_view name, OverlayInode& victim) {
   if (hide) TRY(EnsureUpper());
   if (victim.IsDir()) TRY(victim.ClearWhiteouts());
   sched::FiberMutexLock victim_lock(victim.copy_mutex_);
+  TRY(victim.BeforeNameGoes());
   if (Inode* dir = upper()) {
     sched::FiberMutexLock lock(dir->dir_mutex());
     RefPtr<Inode> real = TRY(RealLookupLocked(ctx, *dir, name));
@@ -145,10 +147,49 @@ Result<> OverlayInode::Remove(std::string_view name, OverlayInode& victim) {
     }
     if (hide) TRY(Whiteout(*dir, name));
   }
-  victim.RemoveName(*this, name);
-  MutexLock lock(victim.mutex_);
-  if (!victim.lowers_.empty()) --victim.link_change_;
+  victim.AfterNameWent(*this, name);
   return Ok();
+}
+
+Result<> OverlayInode::BeforeNameGoes() {
+  if (IsDir() || lowers_.empty() || !upper() || in_links_) return Ok();
+  {
+    MutexLock lock(mutex_);
+    if (static_cast<int64_t>(lower_links_) + link_change_ <= 1) return Ok();
+  }
+  const vfs::OpContext ctx = overlay().Internal();
+  if (TRY(upper()->GetAttr(ctx, vfs::kAttrNlink)).nlink > 1) return Ok();
+  // The lower names that are left lead to the copy, which must not go with its only upper name.
+  RefPtr<Inode> links = TRY(overlay().LinksDirectory());
+  sched::FiberMutexLock lock(links->dir_mutex());
+  TRY(links->Link(ctx, std::to_string(ino()), *upper()));
+  in_links_ = true;
+  return Ok();
+}
+
+void OverlayInode::AfterNameWent(OverlayInode& parent, std::string_view name) {
+  RemoveName(parent, name);
+  if (lowers_.empty()) return;
+  bool first;
+  {
+    MutexLock lock(mutex_);
+    first = link_change_-- == 0;
+  }
+  // The original goes on saying how many names it has: what is gone from them, we must remember.
+  if (first && !IsDir() && !upper()) {
+    Result<vfs::Attributes> a = lowers_[0]->GetAttr(overlay().Internal(), vfs::kAttrNlink);
+    if (a.ok() && a->nlink > 1) overlay().Pin(RefPtr<OverlayInode>(this));
+  }
+  if (!in_links_) return;
+  {
+    MutexLock lock(mutex_);
+    if (static_cast<int64_t>(lower_links_) + link_change_ > 0) return;
+  }
+  const vfs::OpContext ctx = overlay().Internal();
+  Result<RefPtr<Inode>> links = overlay().LinksDirectory();
+  if (!links.ok()) return;  // the file stays there, unseen
+  sched::FiberMutexLock lock((*links)->dir_mutex());
+  if ((*links)->Unlink(ctx, std::to_string(ino()), *upper()).ok()) in_links_ = false;
 }
 
 Result<> OverlayInode::Unlink(const vfs::OpContext&, std::string_view name, Inode& victim) {

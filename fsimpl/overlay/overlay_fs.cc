@@ -28,7 +28,19 @@ OverlayFs::OverlayFs(const vfs::OpContext& ctx, const Options& options)
   }
 }
 
-void OverlayFs::Start(RefPtr<OverlayInode> root) { SetRoot(std::move(root)); }
+void OverlayFs::Start(RefPtr<OverlayInode> root) {
+  root_inode_ = root.get();
+  SetRoot(std::move(root));
+}
+
+Result<RefPtr<vfs::Inode>> OverlayFs::LinksDirectory() {
+  const vfs::OpContext ctx = Internal();
+  vfs::Inode& root = upper_root();
+  sched::FiberMutexLock lock(root.dir_mutex());
+  RefPtr<vfs::Inode> there = TRY(RealLookupLocked(ctx, root, kLinksName));
+  if (there) return there;
+  return root.Mkdir(ctx, kLinksName, 0700, {0, 0});
+}
 
 Result<RefPtr<vfs::FileSystem>> Create(const vfs::OpContext& ctx, const Options& options) {
   if (options.lower.empty()) return Errno::kEINVAL;

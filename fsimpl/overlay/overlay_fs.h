@@ -17,6 +17,9 @@ class OverlayInode;
 inline constexpr std::string_view kOpaque = "trusted.overlay.opaque";
 inline constexpr std::string_view kRedirect = "trusted.overlay.redirect";
 inline constexpr std::string_view kPrivatePrefix = "trusted.overlay.";
+// A directory in the upper layer's root that nobody sees. It holds the copies of files with several
+// lower names whose name in the upper layer was removed while lower ones are left.
+inline constexpr std::string_view kLinksName = ".msentry-links";
 
 // What a name leads to in the layers: an upper file, or a lower one, or for directories both.
 struct Found {
@@ -56,6 +59,9 @@ class OverlayFs final : public vfs::FileSystem {
   std::string ShowOptions() const override { return show_options_; }
 
   void Start(RefPtr<OverlayInode> root);
+  bool IsRoot(const OverlayInode& inode) const { return &inode == root_inode_; }
+  // The directory kLinksName, made when it is not there yet.
+  Result<RefPtr<vfs::Inode>> LinksDirectory();
 
  protected:
   void Shutdown() override;
@@ -66,6 +72,7 @@ class OverlayFs final : public vfs::FileSystem {
   const std::vector<RefPtr<vfs::FileSystem>> lower_;
   const RefPtr<vfs::FileSystem> upper_;
   const std::string show_options_;
+  const OverlayInode* root_inode_ = nullptr;  // set by Start
   bool tag_upper_ = false;  // the layers' inode numbers are not known to differ
 
   mutable Mutex mutex_;

@@ -98,12 +98,16 @@ class OverlayInode final : public vfs::Inode {
   Result<> Remove(std::string_view name, OverlayInode& victim);
   Result<> Whiteout(Inode& dir, std::string_view name);
   Result<> ClearWhiteouts();
+  // Around the removal of one of this file's names; copy_mutex_ held, or no name can change.
+  Result<> BeforeNameGoes();
+  void AfterNameWent(OverlayInode& parent, std::string_view name);
   Result<> PrepareMove(bool target_has_lower);
 
   std::atomic<Inode*> upper_{nullptr};  // owns one reference
   const std::vector<RefPtr<Inode>> lowers_;
   std::string lower_path_;  // of a directory's lowers; immutable
   sched::FiberMutex copy_mutex_;
+  bool in_links_ = false;  // the copy has a name in kLinksName; guarded like BeforeNameGoes
 
   mutable Mutex mutex_;
   std::vector<Name> names_ ABSL_GUARDED_BY(mutex_);

@@ -55,6 +55,7 @@ Result<> OverlayInode::Rename(const vfs::OpContext&, std::string_view name, Inod
   if (replaced && !exchange && replaced->IsDir()) TRY(replaced->ClearWhiteouts());
   TRY(moved.PrepareMove(target_has_lower));
   if (exchange) TRY(replaced->PrepareMove(hide_source));
+  if (replaced && !exchange) TRY(replaced->BeforeNameGoes());
 
   Inode& from_real = *upper();
   Inode& to_real = *to.upper();
@@ -91,12 +92,11 @@ Result<> OverlayInode::Rename(const vfs::OpContext&, std::string_view name, Inod
   }
   moved.RemoveName(*this, name);
   if (replaced) {
-    replaced->RemoveName(to, new_name);
     if (exchange) {
+      replaced->RemoveName(to, new_name);
       replaced->AddName(*this, name);
     } else {
-      MutexLock lock(replaced->mutex_);
-      if (!replaced->lowers_.empty()) --replaced->link_change_;
+      replaced->AfterNameWent(to, new_name);
     }
   }
   moved.AddName(to, new_name);
