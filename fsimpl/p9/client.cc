@@ -1,6 +1,7 @@
 #include "fsimpl/p9/client.h"
 
-#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "sentry/base/log.h"
 
@@ -37,6 +38,8 @@ Result<Attr> Sane(const Attr& attr) {
 }
 
 }  // namespace
+
+bool HostFstat(int fd, struct stat* st) { return syscall(SYS_fstat, fd, st) == 0; }
 
 Result<std::shared_ptr<Client>> Client::Connect(ScopedFd socket, sched::Scheduler* scheduler,
                                                 const ConnectOptions& options) {

@@ -6,6 +6,8 @@
 // sense, no more: owners, sizes and times are the server's word.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -21,6 +23,10 @@
 namespace msentry::p9 {
 
 using FidNumber = uint32_t;
+
+// fstat(2) itself: glibc's goes through newfstatat, which takes a path and is not on the sentry's
+// list of allowed calls.
+bool HostFstat(int fd, struct stat* st);
 
 struct AttrRequest {
   uint32_t valid = 0;  // kSet*

@@ -21,7 +21,7 @@ std::string AsString(std::span<const uint8_t> bytes) {
 // A donated fd must be an ordinary file: a pipe could block us, a device could do anything.
 Result<ScopedFd> CheckDonated(ScopedFd fd) {
   struct stat st;
-  if (fstat(fd.get(), &st) < 0 || !S_ISREG(st.st_mode)) return Errno::kEIO;
+  if (!HostFstat(fd.get(), &st) || !S_ISREG(st.st_mode)) return Errno::kEIO;
   return fd;
 }
 

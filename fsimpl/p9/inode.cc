@@ -57,7 +57,7 @@ void P9Inode::Learn(const Attr& attr) {
 
 void P9Inode::LearnFromFd(int fd) {
   struct stat st;
-  if (fstat(fd, &st) < 0) return;
+  if (!HostFstat(fd, &st)) return;
   MutexLock lock(mutex_);
   attr_.size = static_cast<uint64_t>(st.st_size);
   attr_.blocks = static_cast<uint64_t>(st.st_blocks);

@@ -19,8 +19,8 @@ struct ConfinedRoot {
   bool read_only = false;
 };
 
-// A mount namespace of our own, when we may have one: only mounts of one's own namespace can be cloned, so
-// the roots must be opened after this. kEPERM without CAP_SYS_ADMIN.
+// A mount namespace of our own, when we may have one: only mounts of one's own namespace can be
+// cloned, so the roots must be opened after this. kEPERM without CAP_SYS_ADMIN.
 Result<> EnterMountNamespace();
 
 // Replaces every root by one in a detached private copy of its mounts (nodev, nosuid, read-only
