@@ -11,7 +11,9 @@
 
 #include "fsimpl/hostfd/host_fd_file.h"
 #include "fsimpl/tmpfs/tmpfs.h"
+#include "fsimpl/sysfs/sysfs.h"
 #include "platform/platform.h"
+#include "procfs/proc_fs.h"
 #include "sentry/base/log.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/mm/host_proc.h"
@@ -20,6 +22,7 @@
 #include "sentry/syscalls/table.h"
 #include "vfs/file_io.h"
 #include "vfs/operations.h"
+#include "vfs/path_walk.h"
 #include "vfs/vfs.h"
 
 namespace msentry {
@@ -49,6 +52,15 @@ void WriteGuestFile(const vfs::WalkContext& walk, const std::string& path,
     auto n = vfs::WriteFile(walk.op, **file, io);
     if (!n.ok()) Die("write to tmpfs", n.error());
   }
+}
+
+void MountOn(vfs::MountNamespace& mounts, const vfs::WalkContext& walk, const char* path,
+             RefPtr<vfs::FileSystem> fs) {
+  (void)vfs::Mkdir(walk, path, 0555);
+  auto at = vfs::PathWalker(walk, 0).Resolve(path);
+  if (!at.ok()) Die(path, at.error());
+  auto mounted = mounts.Attach(std::move(fs), *at, 0);
+  if (!mounted.ok()) Die(path, mounted.error());
 }
 
 int Main(int argc, char** argv) {
@@ -89,7 +101,10 @@ int Main(int argc, char** argv) {
     (void)vfs::Mkdir(walk, "/tmp", 01777);
     (void)vfs::Mkdir(walk, "/dev", 0755);
     WriteGuestFile(walk, "/bin/program", ReadHostFile(argv[i]));
-    for (const char* name : {"sh", "ls", "cat", "echo", "true", "sleep", "busybox"}) {
+    MountOn(*mounts, walk, "/proc", procfs::Create(*kernel, {.host = procfs::ReadHostFacts()}));
+    MountOn(*mounts, walk, "/sys", sysfs::Create(kernel->cpus()));
+    for (const char* name : {"sh", "ls", "cat", "echo", "true", "sleep", "busybox", "find", "ps",
+                             "head", "stat", "readlink", "grep", "wc", "mount", "df", "top"}) {
       (void)vfs::Symlink(walk, "program", std::string("/bin/") + name);
     }
     kernel->SetRoot(mounts, root);
