@@ -158,17 +158,24 @@ TEST_P(ProcessTest, KillEndsSwitchesOfAllThreads) {
   });
 }
 
+// Never kill(-1, ...): that would be everybody. A stub that is gone has the process id -1.
+void SignalStub(const AddressSpace& space, int signo) {
+  int pid = space.host_pid();
+  ASSERT_GT(pid, 0);
+  kill(pid, signo);
+}
+
 TEST_P(ProcessTest, HostKillOfAStub) {
   Run([&] {
     Guest running = NewGuest(k_spin);
     auto done = Go([&] { EXPECT_EQ(running.Switch().kind, Event::Kind::kExited); });
     sched::Park(sched::NowNs() + 2'000'000);
-    kill(running.space->host_pid(), SIGKILL);
+    SignalStub(*running.space, SIGKILL);
     done->Wait();
 
     Guest stopped = NewGuest(k_call_loop);
     stopped.ExpectSyscall(39);
-    kill(stopped.space->host_pid(), SIGKILL);
+    SignalStub(*stopped.space, SIGKILL);
     EXPECT_EQ(stopped.Switch().kind, Event::Kind::kExited);
     MemoryBatch batch;
     batch.MapAnonymous(0x10000000, kPage, PROT_READ, MAP_PRIVATE);
@@ -192,7 +199,7 @@ TEST_P(ProcessTest, SignalsFromOutsideDoNotReachGuests) {
     Guest guest = NewGuest(k_call_loop);
     guest.ExpectSyscall(39);
     for (int signo : {SIGTERM, SIGINT, SIGSEGV, SIGUSR1, SIGSTOP, SIGCONT, SIGTRAP, SIGSYS}) {
-      kill(guest.space->host_pid(), signo);
+      SignalStub(*guest.space, signo);
       for (int i = 0; i < 3; ++i) guest.ExpectSyscall(39);
     }
   });
