@@ -14,6 +14,7 @@
 #include "fsimpl/hostfd/host_fd_file.h"
 #include "platform/platform.h"
 #include "procfs/proc_fs.h"
+#include "sentry/mm/host_proc.h"
 #include "sentry/base/log.h"
 #include "sentry/boot/client_channel.h"
 #include "sentry/boot/confine.h"
@@ -111,9 +112,13 @@ class Sentry {
     if (!WrapStdio()) return false;
     if (own_namespaces_ && !Check("mount namespace", EnterOwnMounts())) return false;
     if (host_root_ && !Check("host user", BecomeNobody())) return false;
+    auto proc = OpenHostProc(own_namespaces_);
+    if (!proc.ok()) return Check("/proc of the host", proc.error());
+    const int proc_fd = proc->get();
+    mm::host_proc::SetDirectory(std::move(proc).value());
     if (!MakeKernel(cpus)) return false;
     if (own_namespaces_ && !Check("empty root", LeaveHostFiles())) return false;
-    return Check("capabilities", DropCapabilities()) && Check("system call filter", InstallFilter(platform_->kind()));
+    return Check("capabilities", DropCapabilities()) && Check("system call filter", InstallFilter(platform_->kind(), proc_fd));
   }
 
   bool MakeKernel(int cpus) {

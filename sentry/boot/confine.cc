@@ -51,6 +51,20 @@ Result<> BecomeNobody() {
   return RaiseEffective();
 }
 
+Result<ScopedFd> OpenHostProc(bool own_namespaces) {
+  if (own_namespaces) {
+    ScopedFd context(fsopen("proc", FSOPEN_CLOEXEC));
+    if (context && fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0) {
+      ScopedFd mounted(fsmount(context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+      if (mounted) return mounted;
+    }
+  }
+  // A container that covers parts of its /proc lets nobody mount a whole one.
+  ScopedFd proc(open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!proc) return FromHost(errno);
+  return proc;
+}
+
 Result<> LeaveHostFiles() {
   // Any directory will do to stand on: what it is called ends with the old root.
   Result<> mounted = Errno::kENOENT;

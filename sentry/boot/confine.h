@@ -2,6 +2,7 @@
 //
 //   TRY(EnterOwnMounts());            // while still capable
 //   TRY(BecomeNobody(true));          // before the platform makes its first stub
+//   ScopedFd proc = TRY(OpenHostProc(true));
 //   ... Platform::Create, everything that opens a host path ...
 //   TRY(LeaveHostFiles());            // an empty root
 //   TRY(DropCapabilities());
@@ -9,6 +10,7 @@
 #pragma once
 
 #include "sentry/base/result.h"
+#include "sentry/base/scoped_fd.h"
 
 namespace msentry::boot {
 
@@ -17,6 +19,10 @@ Result<> EnterOwnMounts();
 
 // Takes an unprivileged host user id, keeping the capabilities until DropCapabilities(). Stubs forked after this have it too.
 Result<> BecomeNobody();
+
+// A directory of the host's /proc that survives the loss of the root: figures of the stubs, and reading-only copies of our own
+// descriptors (mm/host_proc.h). With namespaces of our own it is a fresh mount that shows our pid namespace only.
+Result<ScopedFd> OpenHostProc(bool own_namespaces);
 
 // The root and working directory become an empty read-only directory, for this process and every stub. Needs EnterOwnMounts before.
 Result<> LeaveHostFiles();

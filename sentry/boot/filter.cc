@@ -129,6 +129,11 @@ class Rules {
     scmp_arg_cmp compare = {index, SCMP_CMP_EQ, value, 0};
     Add(SCMP_ACT_ALLOW, number, compare);
   }
+  // With argument `index` not equal to `value`.
+  void RefuseUnless(int number, unsigned index, uint64_t value, int error) {
+    scmp_arg_cmp compare = {index, SCMP_CMP_NE, value, 0};
+    Add(SCMP_ACT_ERRNO(static_cast<uint32_t>(error)), number, compare);
+  }
   void Refuse(int number, int error) { Add(SCMP_ACT_ERRNO(static_cast<uint32_t>(error)), number, {}); }
 
   Result<> Load() {
@@ -162,7 +167,6 @@ void AllowWithArguments(Rules& rules) {
   rules.Refuse(SCMP_SYS(clone3), ENOSYS);
   // glibc asks for the number of CPUs when it makes an arena; there is nothing to open.
   rules.Refuse(SCMP_SYS(open), ENOENT);
-  rules.Refuse(SCMP_SYS(openat), ENOENT);
   rules.Refuse(SCMP_SYS(readlink), ENOENT);
   rules.AllowEqual(SCMP_SYS(socketpair), 0, AF_UNIX);
   for (int command : {F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS}) {
@@ -172,6 +176,13 @@ void AllowWithArguments(Rules& rules) {
   rules.AllowEqual(SCMP_SYS(ioctl), 1, FIONREAD);
   // Asking for limits, not setting them: the third argument is null.
   rules.AllowEqual(SCMP_SYS(prlimit64), 2, 0);
+}
+
+// Paths below the directory `fd` (mm/host_proc.h); anywhere else there is nothing to open. An absolute path ignores the
+// directory: with a root of our own that is empty too; without one this is what a broken-into sentry can still reach.
+void AllowOpenBelow(Rules& rules, int fd) {
+  rules.AllowEqual(SCMP_SYS(openat), 0, static_cast<uint32_t>(fd));
+  rules.RefuseUnless(SCMP_SYS(openat), 0, static_cast<uint32_t>(fd), ENOENT);
 }
 
 void AllowPlatform(Rules& rules, platform::Kind platform) {
@@ -191,11 +202,12 @@ void AllowPlatform(Rules& rules, platform::Kind platform) {
 
 }  // namespace
 
-Result<> InstallFilter(platform::Kind platform) {
+Result<> InstallFilter(platform::Kind platform, int proc_fd) {
   Rules rules;
   for (const Allowed& call : kAlways) rules.Allow(call.number);
   AllowWithArguments(rules);
   AllowPlatform(rules, platform);
+  AllowOpenBelow(rules, proc_fd);
   return rules.Load();
 }
 
