@@ -96,8 +96,11 @@ Result<RefPtr<vfs::HostFd>> TmpFile::ReadOnlyHostFile() {
     MutexLock lock(fd_mutex_);
     if (read_only_) return read_only_;
   }
-  RefPtr<vfs::HostFd> fresh =
-      MakeRef<vfs::HostFd>(TRY(mm::host_proc::ReopenReadOnly(fd->get())));
+  Result<ScopedFd> reopened = mm::host_proc::ReopenReadOnly(fd->get());
+  // A sentry without a /proc to ask (no namespaces of its own) maps the writable one: a stub that was
+  // taken over could then write files of the same sandbox that its user may only read.
+  if (!reopened.ok()) return fd;
+  RefPtr<vfs::HostFd> fresh = MakeRef<vfs::HostFd>(*std::move(reopened));
   MutexLock lock(fd_mutex_);
   if (!read_only_) read_only_ = std::move(fresh);
   return read_only_;
