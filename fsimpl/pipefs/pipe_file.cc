@@ -11,8 +11,8 @@ const char PipeFile::kClassTag = 0;
 PipeFile::PipeFile(vfs::Location location, int flags, RefPtr<Pipe> pipe)
     : FileDescription(std::move(location), flags),
       pipe_(std::move(pipe)),
-      reader_opens_(pipe_->reader_opens()),
-      writer_opens_(pipe_->writer_opens()) {
+      reader_opens_(this->location().mount ? pipe_->reader_opens() : 0),
+      writer_opens_(this->location().mount ? pipe_->writer_opens() : 0) {
   if (readable()) pipe_->AddReader();
   if (writable()) pipe_->AddWriter();
 }
@@ -23,6 +23,7 @@ PipeFile::~PipeFile() {
 }
 
 bool PipeFile::HasPeer() const {
+  if (!location().mount) return true;  // pipe(2)'s: only FIFOs wait for the other side
   if (readable() && writable()) return true;
   if (readable()) return pipe_->writers() > 0 || pipe_->writer_opens() != writer_opens_;
   return pipe_->readers() > 0 || pipe_->reader_opens() != reader_opens_;
@@ -64,6 +65,8 @@ std::pair<RefPtr<PipeFile>, RefPtr<PipeFile>> MakePipe(const vfs::OpContext& ctx
   vfs::Location location = vfs::MakeAnonymousLocation(
       vfs::MakeAnonymousInode(ctx.vfs, ctx.creds, S_IFIFO | 0600), "pipe:");
   auto pipe = MakeRef<Pipe>();
+  // Opening /proc/PID/fd/N leads to the inode: it must find this pipe.
+  location.inode().AttachOnce([&] { return RefPtr<vfs::InodeAttachment>(pipe); });
   auto read_end = MakeRef<PipeFile>(location, O_RDONLY | flags, pipe);
   auto write_end = MakeRef<PipeFile>(std::move(location), O_WRONLY | flags, std::move(pipe));
   return {std::move(read_end), std::move(write_end)};
