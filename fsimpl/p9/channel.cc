@@ -292,7 +292,10 @@ bool Channel::Deliver() {
     {
       MutexLock lock(mutex_);
       uint16_t tag = header.tag;
-      if (header.type == Rversion::kType && tag == kNoTag) tag = 0;  // alone, so the first tag
+      // Tversion's answer, or the refusal of it: it travels alone, as the first tag.
+      if (tag == kNoTag && (header.type == Rversion::kType || header.type == Rlerror::kType)) {
+        tag = 0;
+      }
       Waiting* waiting = tag < by_tag_.size() ? by_tag_[tag] : nullptr;
       if (waiting == nullptr || waiting->done.load(std::memory_order_relaxed)) {
         violation = "a reply nobody waits for";

@@ -52,16 +52,19 @@ Result<std::shared_ptr<Client>> Client::Connect(ScopedFd socket, sched::Schedule
 Result<> Client::Negotiate(const ConnectOptions& options) {
   Response response;
   std::string_view version = options.extended ? kVersionExtended : kVersionPlain;
-  Rversion reply = TRY((channel_->Call<Tversion, Rversion>(
-      {.msize = std::clamp(options.msize, kMinMsize, kMaxMsize), .version = version}, response)));
-  if (reply.version == "unknown" && options.extended) {
+  uint32_t msize = std::clamp(options.msize, kMinMsize, kMaxMsize);
+  Result<Rversion> answer =
+      channel_->Call<Tversion, Rversion>({.msize = msize, .version = version}, response);
+  bool refused = answer.ok() ? answer->version == "unknown" : channel_->alive();
+  if (refused && options.extended) {
     // A server that knows only what it knows, instead of cutting the name at the dot.
-    reply = TRY((channel_->Call<Tversion, Rversion>(
-        {.msize = options.msize, .version = kVersionPlain}, response)));
+    answer =
+        channel_->Call<Tversion, Rversion>({.msize = msize, .version = kVersionPlain}, response);
   }
+  Rversion reply = TRY(std::move(answer));
   extended_ = options.extended && reply.version == kVersionExtended;
   if (!extended_ && reply.version != kVersionPlain) return Errno::kEPROTONOSUPPORT;
-  if (reply.msize < kMinMsize || reply.msize > options.msize) return Errno::kEPROTO;
+  if (reply.msize < kMinMsize || reply.msize > msize) return Errno::kEPROTO;
   msize_ = reply.msize;
   channel_->SetMaxMessage(msize_);
   return Ok();

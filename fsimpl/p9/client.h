@@ -81,7 +81,8 @@ class Client {
                            uint32_t gid, uint64_t rdev, std::string_view target);
   Result<> Link(FidNumber dir, std::string_view name, FidNumber target);
   Result<> Unlink(FidNumber dir, std::string_view name, bool directory);
-  Result<> Rename(FidNumber old_dir, std::string_view old_name, FidNumber new_dir,
+  // `moved` is a fid of the file itself.
+  Result<> Rename(FidNumber old_dir, std::string_view old_name, FidNumber moved, FidNumber new_dir,
                   std::string_view new_name, uint32_t flags);
 
   // One message's worth of entries (Dirent format) from cookie `offset` on; empty at the end.

@@ -137,13 +137,21 @@ Result<> Client::Link(FidNumber dir, std::string_view name, FidNumber target) {
 Result<> Client::Unlink(FidNumber dir, std::string_view name, bool directory) {
   Response response;
   uint32_t flags = directory ? AT_REMOVEDIR : 0;
-  TRY((channel_->Call<Tunlinkat, Runlinkat>({.dfid = dir, .name = {name}, .flags = flags},
-                                            response)));
+  Result<Runlinkat> reply =
+      channel_->Call<Tunlinkat, Runlinkat>({.dfid = dir, .name = {name}, .flags = flags}, response);
+  if (reply.ok()) return Ok();
+  if (extended_ || reply.error() != Errno::kEOPNOTSUPP) return reply.error();
+  // Older servers (diod 1.0.24) have only the message that also gives back the fid.
+  FidNumber victim = TRY(AllocateFid());
+  TRY(WalkTo(dir, victim, {&name, 1}));
+  Result<Rremove> removed = channel_->Call<Tremove, Rremove>({.fid = victim}, response);
+  FreeFids(victim, 1);
+  if (!removed.ok()) return removed.error();
   return Ok();
 }
 
-Result<> Client::Rename(FidNumber old_dir, std::string_view old_name, FidNumber new_dir,
-                        std::string_view new_name, uint32_t flags) {
+Result<> Client::Rename(FidNumber old_dir, std::string_view old_name, FidNumber moved,
+                        FidNumber new_dir, std::string_view new_name, uint32_t flags) {
   Response response;
   if (extended_ && flags != 0) {
     TRY((channel_->Call<Trename2, Rrename2>({.olddirfid = old_dir,
@@ -155,9 +163,13 @@ Result<> Client::Rename(FidNumber old_dir, std::string_view old_name, FidNumber 
     return Ok();
   }
   if (flags != 0) return Errno::kEINVAL;
-  TRY((channel_->Call<Trenameat, Rrenameat>(
+  Result<Rrenameat> reply = channel_->Call<Trenameat, Rrenameat>(
       {.olddirfid = old_dir, .oldname = {old_name}, .newdirfid = new_dir, .newname = {new_name}},
-      response)));
+      response);
+  if (reply.ok()) return Ok();
+  if (extended_ || reply.error() != Errno::kEOPNOTSUPP) return reply.error();
+  TRY((channel_->Call<Trename, Rrename>({.fid = moved, .dfid = new_dir, .name = {new_name}},
+                                        response)));
   return Ok();
 }
 

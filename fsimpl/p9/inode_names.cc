@@ -81,7 +81,7 @@ Result<> P9Inode::Rename(const vfs::OpContext&, std::string_view name, vfs::Inod
   auto& to = static_cast<P9Inode&>(new_dir);
   // vfs has looked; the plain protocol cannot say it.
   flags &= ~unsigned{RENAME_NOREPLACE};
-  TRY(client().Rename(fid_, name, to.fid_, new_name, flags));
+  TRY(client().Rename(fid_, name, static_cast<P9Inode&>(moved).fid_, to.fid_, new_name, flags));
   Changed();
   if (&to != this) to.Changed();
   static_cast<P9Inode&>(moved).MarkStale();
