@@ -112,7 +112,11 @@ Result<size_t> FileDescription::CopyRangeFrom(const OpContext&, FileDescription&
   return Errno::kEXDEV;
 }
 Result<> FileDescription::Flush(const OpContext&) { return Ok(); }
-std::string FileDescription::AnonymousName() const { return location_.dentry->name(); }
+std::string FileDescription::AnonymousName() const {
+  std::string name = location_.dentry->name();
+  if (name.ends_with(':')) name += "[" + std::to_string(inode_->ino()) + "]";
+  return name;
+}
 
 AsyncOwner FileDescription::async_owner() const {
   MutexLock lock(mutex_);

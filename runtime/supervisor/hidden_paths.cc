@@ -17,7 +17,7 @@ namespace {
 
 using Show = gofer::HiddenPath::Show;
 
-// Absent as a whole, wherever the root directory comes from.
+// Files that are absent and directories that are empty, wherever the root directory comes from.
 constexpr const char* kSecretPaths[] = {
     "/etc/ssl/private", "/etc/krb5.keytab", "/etc/letsencrypt", "/etc/wireguard", "/etc/kubernetes",
     "/etc/NetworkManager/system-connections", "/etc/ipsec.secrets", "/etc/ppp/chap-secrets", "/etc/ppp/pap-secrets",
@@ -26,7 +26,7 @@ constexpr const char* kSecretPaths[] = {
     "/lost+found",
 };
 
-// Absent in every home directory that is visible at all.
+// Likewise in every home directory that is visible at all.
 constexpr const char* kSecretsOfAHome[] = {
     ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".pgpass", ".npmrc", ".pypirc",
     ".password-store", ".config/gcloud", ".config/gh", ".config/hub", ".local/share/keyrings", ".mozilla",
@@ -118,7 +118,11 @@ class Hider {
     return false;
   }
   void Hide(const std::string& path) {
-    if (Exists(path) && !Shown(path)) hidden_.push_back({.host_path = path, .show = Show::kAbsent, .content = ""});
+    struct stat st;
+    if (lstat(path.c_str(), &st) != 0 || Shown(path)) return;
+    // A directory stays to be found, empty: programs list or make things in it.
+    Show show = S_ISDIR(st.st_mode) ? Show::kEmptyDirectory : Show::kAbsent;
+    hidden_.push_back({.host_path = path, .show = show, .content = ""});
   }
   void HideInHome(const std::string& home) {
     for (const char* name : kSecretsOfAHome) Hide(home + "/" + name);
