@@ -11,16 +11,20 @@ constexpr sched::EventMask kWritable = sched::kOut | sched::kWrNorm;
 
 }  // namespace
 
-Pipe::Pipe() = default;
+Pipe::Pipe(size_t capacity, sched::WaitQueue* readers, sched::WaitQueue* writers)
+    : capacity_(capacity),
+      read_queue_(readers ? readers : &own_read_queue_),
+      write_queue_(writers ? writers : &own_write_queue_) {}
+
 Pipe::~Pipe() = default;
 
 void Pipe::NotifyReaders(sched::EventMask events) {
-  read_queue_.Notify(events);
+  read_queue_->Notify(events);
   both_queue_.Notify(events);
 }
 
 void Pipe::NotifyWriters(sched::EventMask events) {
-  write_queue_.Notify(events);
+  write_queue_->Notify(events);
   both_queue_.Notify(events);
 }
 
@@ -54,7 +58,8 @@ void Pipe::Publish(uint64_t new_tail) {
 
 // ---- writing ----
 
-Result<size_t> Pipe::Write(mm::IoSequence& from, bool packet) {
+Result<size_t> Pipe::WriteSome(mm::IoSequence& from, bool packet,
+                               absl::FunctionRef<void(uint64_t, uint64_t)> before) {
   if (readers_.load() == 0) return Errno::kEPIPE;
   if (from.empty()) return size_t{0};
   sched::FiberMutexLock lock(write_mutex_);
@@ -79,6 +84,7 @@ Result<size_t> Pipe::Write(mm::IoSequence& from, bool packet) {
   if (room < std::min(wanted, kAtomicWrite)) return Errno::kEAGAIN;
   const uint64_t tail = tail_.load();
   const size_t done = TRY(CopyInAt(from, tail, std::min(wanted, room)));
+  before(tail, tail + done);
   Publish(tail + done);
   return done;
 }
@@ -95,7 +101,7 @@ size_t Pipe::ReadLimit(uint64_t head, size_t available, uint64_t* packet_end) {
   return packet.end - head;
 }
 
-Result<size_t> Pipe::Read(mm::IoSequence& to) {
+Result<size_t> Pipe::ReadSome(mm::IoSequence& to, Limit limit_of, bool peek) {
   if (to.empty()) return size_t{0};
   sched::FiberMutexLock lock(read_mutex_);
   // Writers first: one that writes and closes in between must not look like the end.
@@ -107,8 +113,9 @@ Result<size_t> Pipe::Read(mm::IoSequence& to) {
   }
   const uint64_t head = head_.load();
   uint64_t packet_end = 0;
-  const size_t limit = ReadLimit(head, available, &packet_end);
+  const size_t limit = std::min(ReadLimit(head, available, &packet_end), limit_of(head, available));
   const size_t done = TRY(CopyOutAt(to, head, std::min(limit, to.size())));
+  if (peek) return done;
   if (packet_end != 0) {  // what the read did not take of a packet is lost
     MutexLock packets_lock(packets_mutex_);
     packets_.pop_front();

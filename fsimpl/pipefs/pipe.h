@@ -28,14 +28,30 @@ class Pipe : public vfs::InodeAttachment {
   static constexpr size_t kMaxCapacity = 1 << 20;         // /proc/sys/fs/pipe-max-size
   static constexpr size_t kMaxPrivilegedCapacity = 1 << 26;
 
-  Pipe();
+  Pipe() : Pipe(kDefaultCapacity, nullptr, nullptr) {}
+  // For sockets, whose directions are pipes: queues to notify instead of our own; they must outlive
+  // the pipe. `capacity` is a power of two of pages.
+  Pipe(size_t capacity, sched::WaitQueue* readers, sched::WaitQueue* writers);
   ~Pipe() override;
 
   // At most one read's worth; 0 at the end (no writers), EAGAIN when empty.
-  Result<size_t> Read(mm::IoSequence& to);
+  Result<size_t> Read(mm::IoSequence& to) {
+    return ReadSome(to, [](uint64_t, size_t available) { return available; }, false);
+  }
+  // The same, for readers with boundaries of their own: `limit(position, available)` says how many
+  // of the available bytes, the first of which has that position in the stream, this read may take.
+  // It runs with the reading side locked. `peek`: nothing is consumed.
+  using Limit = absl::FunctionRef<size_t(uint64_t position, size_t available)>;
+  Result<size_t> ReadSome(mm::IoSequence& to, Limit limit, bool peek);
   // EPIPE without readers; EAGAIN when full. Up to PIPE_BUF bytes go as a whole or not at all.
   // `packet`: O_DIRECT, what one write wrote (cut into PIPE_BUF pieces) is what one read gets.
-  Result<size_t> Write(mm::IoSequence& from, bool packet);
+  Result<size_t> Write(mm::IoSequence& from, bool packet) {
+    return WriteSome(from, packet, [](uint64_t, uint64_t) {});
+  }
+  // The same; `before(start, end)` is called with the positions of what was written before readers
+  // can see it. It must not park.
+  Result<size_t> WriteSome(mm::IoSequence& from, bool packet,
+                           absl::FunctionRef<void(uint64_t, uint64_t)> before);
   // tee(2): copies up to `n` unread bytes into `to` without consuming them. EAGAIN as Read, Write.
   Result<size_t> TeeTo(Pipe& to, size_t n);
 
@@ -58,8 +74,8 @@ class Pipe : public vfs::InodeAttachment {
 
   // Notified with kIn... when there is something to read, kOut... when there is room; both when an
   // end closes.
-  sched::WaitQueue& read_queue() { return read_queue_; }
-  sched::WaitQueue& write_queue() { return write_queue_; }
+  sched::WaitQueue& read_queue() { return *read_queue_; }
+  sched::WaitQueue& write_queue() { return *write_queue_; }
   sched::WaitQueue& both_queue() { return both_queue_; }  // for descriptions open for both
 
  private:
@@ -78,7 +94,7 @@ class Pipe : public vfs::InodeAttachment {
   sched::FiberMutex read_mutex_;
   // Made by the first write; replaced with both side locks held.
   std::unique_ptr<std::byte[]> buffer_;
-  std::atomic<size_t> capacity_{kDefaultCapacity};  // a power of two
+  std::atomic<size_t> capacity_;   // a power of two
   std::atomic<uint64_t> head_{0};  // first unread byte ever; moved by the reading side
   std::atomic<uint64_t> tail_{0};  // end of what was written; moved by the writing side
 
@@ -88,7 +104,9 @@ class Pipe : public vfs::InodeAttachment {
 
   std::atomic<int> readers_{0}, writers_{0};
   std::atomic<uint64_t> reader_opens_{0}, writer_opens_{0};
-  sched::WaitQueue read_queue_, write_queue_, both_queue_;
+  sched::WaitQueue own_read_queue_, own_write_queue_, both_queue_;
+  sched::WaitQueue* const read_queue_;
+  sched::WaitQueue* const write_queue_;
 };
 
 }  // namespace msentry::pipefs
