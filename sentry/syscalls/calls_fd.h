@@ -19,6 +19,8 @@ Result<int64_t> SysIoctl(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysFlock(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysNameToHandleAt(kernel::Task& t, const SyscallArgs& a);
 
+Result<int64_t> SysMemfdCreate(kernel::Task& t, const SyscallArgs& a);
+
 namespace fd_calls {
 using namespace arg;  // the kinds, inside this list only
 // clang-format off: one line a call
@@ -37,7 +39,7 @@ inline constexpr SyscallEntry kTable[] = {
     {303, "name_to_handle_at", SysNameToHandleAt, {{kFd, kPath, kPtr, kPtr, kFlags}}, Support::kPartial,
      "EOPNOTSUPP: no file system here has handles"},
     {304, "open_by_handle_at", nullptr, {{kFd, kPtr, kFlags}}, Support::kUnsupported},
-    {319, "memfd_create", nullptr, {{kPath, kFlags}}, Support::kUnsupported},
+    {319, "memfd_create", SysMemfdCreate, {{kPath, kFlags}}, Support::kFull},
     {436, "close_range", SysCloseRange, {{kInt, kInt, kFlags}}, Support::kFull},
     {437, "openat2", SysOpenat2, {{kFd, kPath, kPtr, kInt}}, Support::kFull},
 };

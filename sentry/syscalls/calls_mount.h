@@ -5,13 +5,19 @@
 
 namespace msentry::syscalls {
 
+Result<int64_t> SysMount(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysUmount2(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysPivotRoot(kernel::Task& t, const SyscallArgs& a);
+
 namespace mount_calls {
 using namespace arg;  // the kinds, inside this list only
 // clang-format off: one line a call
 inline constexpr SyscallEntry kTable[] = {
-    {155, "pivot_root", nullptr, {{kPath, kPath}}, Support::kUnsupported},
-    {165, "mount", nullptr, {{kPath, kPath, kPath, kFlags, kPtr}}, Support::kUnsupported},
-    {166, "umount2", nullptr, {{kPath, kFlags}}, Support::kUnsupported},
+    {155, "pivot_root", SysPivotRoot, {{kPath, kPath}}, Support::kPartial,
+     "other processes keep their root"},
+    {165, "mount", SysMount, {{kPath, kPath, kPath, kFlags, kPtr}}, Support::kPartial,
+     "every mount is private"},
+    {166, "umount2", SysUmount2, {{kPath, kFlags}}, Support::kFull},
     {167, "swapon", nullptr, {{kPath, kFlags}}, Support::kUnsupported},
     {168, "swapoff", nullptr, {{kPath}}, Support::kUnsupported},
     {179, "quotactl", nullptr, {{kInt, kPath, kInt, kPtr}}, Support::kUnsupported},

@@ -3,8 +3,10 @@
 #include <linux/fs.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 
 #include "fsimpl/pipefs/pipe_file.h"
+#include "fsimpl/tmpfs/tmpfs.h"
 #include "sentry/abi/file.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/syscalls/calls_fd.h"
@@ -231,6 +233,11 @@ Result<int64_t> Fcntl(Task& t, RefPtr<FileDescription> file, int fd, int command
       return F_UNLCK;
     case F_SETLEASE:  // as a file system without lease support answers
       return static_cast<int>(argument) == F_UNLCK ? Errno::kEAGAIN : Errno::kEINVAL;
+    case F_GET_SEALS:
+      return static_cast<int64_t>(TRY(tmpfs::GetSeals(*file)));
+    case F_ADD_SEALS:
+      TRY(tmpfs::AddSeals(*file, static_cast<uint32_t>(argument)));
+      return 0;
     case F_SETPIPE_SZ:
     case F_GETPIPE_SZ:
       return PipeSize(t, *file, command, argument);
@@ -307,6 +314,21 @@ Result<int64_t> SysFlock(Task& t, const SyscallArgs& a) {
   }
   TRY(result);
   return 0;
+}
+
+Result<int64_t> SysMemfdCreate(Task& t, const SyscallArgs& a) {
+  constexpr size_t kMaxName = 249;  // NAME_MAX without "memfd:"
+  const uint32_t flags = a.Uint(1);
+  if (flags & ~(MFD_CLOEXEC | MFD_ALLOW_SEALING)) return Errno::kEINVAL;
+  Result<std::string> name = t.memory().CopyInString(GuestPtr<char>(a[0]), kMaxName + 1);
+  if (!name.ok()) {
+    return name.error() == Errno::kENAMETOOLONG ? Errno::kEINVAL : name.error();
+  }
+  // One file system that is never mounted holds them all, as Linux's shm_mnt.
+  static vfs::FileSystem* shm = MUST(tmpfs::Create({})).Release();
+  return TRY(t.InstallFile(
+      TRY(tmpfs::CreateMemfd(t.FileContext(), *shm, *name, flags & MFD_ALLOW_SEALING)),
+      flags & MFD_CLOEXEC));
 }
 
 Result<int64_t> SysNameToHandleAt(Task&, const SyscallArgs&) { return Errno::kEOPNOTSUPP; }
