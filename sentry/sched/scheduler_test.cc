@@ -159,17 +159,15 @@ TEST(SchedulerTest, TenThousandFibersParkAndEnd) {
   RunFiber(2, [&](Scheduler& scheduler) {
     constexpr int kFibers = 10000;
     std::vector<Fiber*> fibers;
-    std::atomic<bool> go{false};
     Fiber* self = CurrentFiber();
     for (int i = 0; i < kFibers; ++i) {
       fibers.push_back(scheduler.Spawn("f", [&] {
-        while (!go.load()) Park();
+        Park();  // whoever gets past it has been unparked, and is not touched again
         if (ended.fetch_add(1) + 1 == kFibers) Unpark(self);
       }));
     }
     Yield();
-    go.store(true);
-    // Parked or not yet started: none has ended before it saw `go`, and none ends twice.
+    EXPECT_EQ(ended.load(), 0);
     for (Fiber* fiber : fibers) Unpark(fiber);
     while (ended.load() < kFibers) Park();
   });
@@ -302,9 +300,9 @@ class FakeSlots : public SpinSource {
 
   // The fiber: answers and waits for the next request.
   void Switch(Slot& slot) {
-    slot.running.store(true);
+    slot.request.store(0);  // first: a Poll() must not take the old request for a new one
     running_.fetch_add(1);
-    slot.request.store(0);
+    slot.running.store(true);
     while (slot.request.load() == 0 || slot.running.load()) Park();
   }
   // The "stub".
