@@ -52,7 +52,7 @@ TEST(WaitQueueTest, NoWakeUpIsLost) {
   auto scheduler = MUST(Scheduler::Create({.workers = 2}));
   WaitQueue queue;
   std::atomic<int> value{0};
-  constexpr int kRounds = 20000;
+  constexpr int kRounds = 4000;
   scheduler->Spawn("consumer", [&] {
     Waiter waiter(kIn, [fiber = CurrentFiber()](EventMask) { Unpark(fiber); });
     for (int i = 1; i <= kRounds; ++i) {
