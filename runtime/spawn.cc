@@ -1,5 +1,6 @@
 #include "runtime/spawn.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -37,13 +38,30 @@ struct Attributes {
 
 bool IsExecutable(const std::string& path) { return access(path.c_str(), X_OK) == 0; }
 
+// bin/msentry of the prefix that this library was installed in, wherever that was moved: PREFIX/lib/libmsentry.so or
+// PREFIX/lib/ARCH/libmsentry.so.
+std::string BesideLibrary() {
+  Dl_info info;
+  if (dladdr(reinterpret_cast<const void*>(&FindBinary), &info) == 0 || info.dli_fname == nullptr) return "";
+  std::string directory = info.dli_fname;
+  for (int up = 0; up < 3; up++) {
+    size_t slash = directory.rfind('/');
+    if (slash == std::string::npos || slash == 0) return "";
+    directory.resize(slash);
+    if (IsExecutable(directory + "/bin/msentry")) return directory + "/bin/msentry";
+  }
+  return "";
+}
+
 }  // namespace
 
 std::string FindBinary(const std::string& configured, std::string* error) {
   std::string path = configured;
   if (path.empty()) {
     const char* variable = getenv("MSENTRY_BINARY");
-    path = variable != nullptr && variable[0] != '\0' ? variable : MSENTRY_INSTALLED_BINARY;
+    path = variable != nullptr ? variable : "";
+    if (path.empty()) path = BesideLibrary();
+    if (path.empty()) path = MSENTRY_INSTALLED_BINARY;
   }
   if (IsExecutable(path)) return path;
   *error = "the msentry program is not at " + path + ": install it or set MSENTRY_BINARY";

@@ -1,0 +1,16 @@
+#!/bin/sh
+# first_session.sh MSENTRY: what `make run` shows. A shell in a sandbox when there is a terminal, else a short demonstration in one.
+set -eu
+msentry=$1
+if [ -t 0 ] && [ -t 1 ]; then
+  echo "a shell in a sandbox; what you write stays in it, exit ends it"
+  exec "$msentry" run -- /bin/bash
+fi
+exec "$msentry" run -- /bin/bash -c '
+  echo "kernel:     $(uname -sr), up $(cut -d" " -f1 /proc/uptime) s"
+  echo "user:       $(id -un), process $$ of $(ls /proc | grep -c "^[0-9]")"
+  rm -rf /usr/share/doc; echo "rm -rf:     /usr/share/doc is gone in here: $(ls /usr/share/doc 2>&1)"
+  echo "pipes:      $(seq 1 1000 | sort -rn | head -1)"
+  echo "the log:    $(dmesg 2>/dev/null | tail -1)"
+  exit 0
+' </dev/null
