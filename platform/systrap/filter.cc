@@ -61,6 +61,7 @@ class Rules {
     off_t size = lseek(file.get(), 0, SEEK_END);
     if (size <= 0 || size % sizeof(sock_filter)) return Errno::kEINVAL;
     std::vector<sock_filter> program(size / sizeof(sock_filter));
+    if (program.empty()) return Errno::kEINVAL;  // (tells g++ -O2 that there is something to read to)
     if (pread(file.get(), program.data(), size, 0) != size) return Errno::kEIO;
     return program;
   }

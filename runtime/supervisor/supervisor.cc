@@ -115,12 +115,12 @@ class Supervisor {
  private:
   gofer::Config GoferConfig() const {
     gofer::Config gofer;
-    // An ordinary user cannot give a file away: what the host refuses is kept beside the file.
-    auto policy = config_.host_uid() == 0 && !config_.avoid_namespaces() ? gofer::AttributePolicy::kHost
-                                                                         : gofer::AttributePolicy::kMapped;
     gofer.attaches.push_back(
         {.aname = boot::kLowerAttach, .host_path = config_.rootfs(), .read_only = true});
-    gofer.attaches.push_back({.aname = boot::kUpperAttach, .host_path = UpperPath(config_.state_directory()), .attributes = policy});
+    // What the host refuses (an ordinary user gives no file away, nobody makes device nodes) is kept beside the file.
+    gofer.attaches.push_back({.aname = boot::kUpperAttach,
+                              .host_path = UpperPath(config_.state_directory()),
+                              .attributes = gofer::AttributePolicy::kMapped});
     for (int i = 0; i < config_.binds_size(); i++) {
       gofer.attaches.push_back({.aname = boot::kBindAttachPrefix + std::to_string(i),
                                 .host_path = config_.binds(i).source(),
@@ -235,8 +235,8 @@ class Supervisor {
         if (errno == EINTR) continue;
         return;
       }
-      if (fds[1].revents != 0) return TellKilled(false);
-      if (fds[2].revents != 0) return RestoreTerminal();
+      if (fds[2].revents != 0 || (fds[1].revents & POLLHUP) != 0) return RestoreTerminal();
+      if (fds[1].revents != 0) return TellKilled(false);  // it has closed its end, and listens
       if (fds[3].revents != 0) return TellKilled(true);
       signalfd_siginfo info;
       while (read(signals_.get(), &info, sizeof info) == sizeof info) {

@@ -143,7 +143,14 @@ class Sentry {
     return !config_.strace().enabled() || EnableStrace();
   }
 
-  bool EnableStrace() { return Fail("--strace: this build cannot do it"); }
+  bool EnableStrace() {
+    std::string calls, bad;
+    for (const std::string& call : config_.strace().calls()) {
+      if (!calls.empty()) calls += ',';
+      calls += call;
+    }
+    return syscalls::EnableStrace(calls, 2, &bad).ok() || Fail("--strace: no such system call: " + bad);
+  }
 
   // Needs /proc/self/fd, and to be who the client was.
   bool WrapStdio() {
@@ -161,8 +168,8 @@ class Sentry {
     Result<> served = client_.Serve(*scheduler_, [this](const control::Request& r) { Handle(r); }, [this] { kernel_->KillAll(SIGKILL); });
     if (!Check("control socket", served)) return scheduler_->Stop();
     devpts_ = devpts::DevptsFs::Create(kernel_->job_control(), *scheduler_);
-    std::string cwd, why;
-    Result<> mounted = MountAll(*kernel_, std::move(gofer_), {config_, facts_, devpts_}, &cwd, &why);
+    std::string why;
+    Result<> mounted = MountAll(*kernel_, std::move(gofer_), {config_, facts_, devpts_}, &cwd_, &why);
     if (!mounted.ok()) {
       Fail(why.empty() ? std::string("mounting: ") + strerror(static_cast<int>(mounted.error())) : why);
       return scheduler_->Stop();
@@ -174,7 +181,7 @@ class Sentry {
     init.path = config_.args(0);
     init.argv.assign(config_.args().begin(), config_.args().end());
     init.envp.assign(config_.env().begin(), config_.env().end());
-    init.cwd = cwd;
+    init.cwd = cwd_;
     init.creds = creds;
     init.umask = config_.umask();
     init.fds = fds;
@@ -258,11 +265,12 @@ class Sentry {
 
   bool Exists(const std::string& path) {
     if (path.find('/') == std::string::npos) return false;
-    auto root = MakeRef<auth::Credentials>();
-    root->permitted = root->effective = auth::kAllCaps;
-    vfs::OpContext ctx(vfs_, *root);
-    vfs::Location at = kernel_->root();
-    return vfs::Stat({ctx, at, at}, path, vfs::kWalkFollow).ok();
+    auto creds = MakeRef<auth::Credentials>();
+    creds->permitted = creds->effective = auth::kAllCaps;
+    vfs::OpContext ctx(vfs_, *creds);
+    vfs::Location root = kernel_->root();
+    auto here = vfs::ResolveDirectory({ctx, root, root}, cwd_);
+    return here.ok() && vfs::Stat({ctx, root, *here}, path, vfs::kWalkFollow).ok();
   }
 
   const control::Config config_;
@@ -278,6 +286,7 @@ class Sentry {
   RefPtr<devpts::DevptsFs> devpts_;
   std::shared_ptr<devpts::Console> console_;
   RefPtr<vfs::FileDescription> stdio_[3];
+  std::string cwd_;
   bool failed_ = false;
 };
 

@@ -45,7 +45,10 @@ Result<> Task::RunFirstExec() {
   const vfs::Location root = fs_->root();
   Result<vfs::Location> cwd = Errno::kENOENT;
   {
-    const vfs::OpContext context = FileContext();
+    // As the working directory is inherited elsewhere: the program need not be able to reach it.
+    auto powerful = MakeRef<auth::Credentials>();
+    powerful->permitted = powerful->effective = auth::kAllCaps;
+    const vfs::OpContext context(kernel_.vfs(), *powerful);
     cwd = vfs::ResolveDirectory({context, root, root}, args.cwd);
   }
   if (!cwd.ok()) {

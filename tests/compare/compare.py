@@ -44,7 +44,8 @@ def execute(command, directory, env, timeout):
                                stderr=subprocess.PIPE, start_new_session=True)
     try:
         out, err = process.communicate(timeout=timeout)
-        status = process.returncode
+        # A shell's view of a death by signal, which is also msentry's exit status.
+        status = process.returncode if process.returncode >= 0 else 128 - process.returncode
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
