@@ -59,7 +59,7 @@ class Rules {
     ScopedFd file(memfd_create("filter", MFD_CLOEXEC));
     if (!file || seccomp_export_bpf(context_, file.get())) return Errno::kEINVAL;
     off_t size = lseek(file.get(), 0, SEEK_END);
-    if (size <= 0 || size % sizeof(sock_filter)) return Errno::kEINVAL;
+    if (size < static_cast<off_t>(sizeof(sock_filter)) || size % sizeof(sock_filter)) return Errno::kEINVAL;
     std::vector<sock_filter> program(size / sizeof(sock_filter));
     if (program.empty()) return Errno::kEINVAL;  // (tells g++ -O2 that there is something to read to)
     if (pread(file.get(), program.data(), size, 0) != size) return Errno::kEIO;
