@@ -29,7 +29,7 @@ bool Climb(const Location& from, const Location& root, std::string* path) {
     at.dentry = std::move(parent);
   }
   for (auto it = names.rbegin(); it != names.rend(); ++it) absl::StrAppend(path, "/", *it);
-  if (path->empty()) *path = "/";
+  if (path->empty()) path->push_back('/');
   return reached;
 }
 }  // namespace
