@@ -189,7 +189,7 @@ Text ReadCmdline(const View& v) {
     return args;
   }
   std::string more = TRY(ReadRange(*mm, image.env_start, image.env_end));
-  args += more.substr(0, more.find('\0'));
+  for (size_t i = 0; i < more.size() && more[i] != '\0'; i++) args += more[i];
   return args;
 }
 
