@@ -1,10 +1,8 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "fsimpl/tmpfs/tmp_inode.h"
-#include "sentry/mm/host_proc.h"
 #include "sentry/mm/io_sequence.h"
 
 namespace msentry::tmpfs {
@@ -17,16 +15,14 @@ constexpr uint64_t kMaxFileSize = INT64_MAX & ~(kPage - 1);
 TmpFile::TmpFile(RefPtr<TmpFs> fs, uint32_t mode, NewOwner owner, uint32_t seals)
     : TmpInode(std::move(fs), mode, owner), seals_(seals) {}
 
-TmpFile::~TmpFile() { tmpfs().Uncharge(charged_.load(std::memory_order_relaxed)); }
+TmpFile::~TmpFile() {
+  delete host_.load(std::memory_order_relaxed);
+  tmpfs().Uncharge(charged_.load(std::memory_order_relaxed));
+}
 
 void TmpFile::FillSize(vfs::Attributes* attrs) {
   attrs->size = size();
   attrs->blocks = charged_.load(std::memory_order_relaxed) * (kPage / 512);
-}
-
-RefPtr<vfs::HostFd> TmpFile::HostFileIfAny() const {
-  MutexLock lock(fd_mutex_);
-  return fd_;
 }
 
 void TmpFile::SetCharge(uint64_t pages) {
@@ -68,42 +64,24 @@ Result<uint64_t> TmpFile::ChargeFor(uint64_t offset, uint64_t n) {
 
 Result<> TmpFile::MoveToHost() {
   if (HostFileIfAny()) return Ok();
-  ScopedFd fd(memfd_create("msentry-tmpfs", MFD_CLOEXEC));
-  if (!fd) return errno == EMFILE || errno == ENFILE ? Errno::kENOSPC : FromHost(errno);
-  if (ftruncate(fd.get(), size()) != 0) return FromHost(errno);
+  std::unique_ptr<HostMemory> host = TRY(HostMemory::Create());
+  const int fd = host->fd()->get();
+  if (ftruncate(fd, size()) != 0) return FromHost(errno);
   if (!small_.empty() &&
-      pwrite(fd.get(), small_.data(), small_.size(), 0) != static_cast<ssize_t>(small_.size())) {
+      pwrite(fd, small_.data(), small_.size(), 0) != static_cast<ssize_t>(small_.size())) {
     return Errno::kENOSPC;
   }
-  {
-    MutexLock lock(fd_mutex_);
-    fd_ = MakeRef<vfs::HostFd>(std::move(fd));
-  }
+  host_.store(host.release(), std::memory_order_release);
   small_ = std::string();
   return Ok();
 }
 
-Result<RefPtr<vfs::HostFd>> TmpFile::HostFile() {
-  if (RefPtr<vfs::HostFd> fd = HostFileIfAny()) return fd;
+Result<RefPtr<vfs::HostFd>> TmpFile::ReadOnlyHostFile() {
   sched::FiberMutexLock lock(content_mutex());
   TRY(MoveToHost());
-  return HostFileIfAny();
-}
-
-Result<RefPtr<vfs::HostFd>> TmpFile::ReadOnlyHostFile() {
-  RefPtr<vfs::HostFd> fd = TRY(HostFile());
-  {
-    MutexLock lock(fd_mutex_);
-    if (read_only_) return read_only_;
-  }
-  Result<ScopedFd> reopened = mm::host_proc::ReopenReadOnly(fd->get());
-  // A sentry without a /proc to ask (no namespaces of its own) maps the writable one: a stub that was
-  // taken over could then write files of the same sandbox that its user may only read.
-  if (!reopened.ok()) return fd;
-  RefPtr<vfs::HostFd> fresh = MakeRef<vfs::HostFd>(*std::move(reopened));
-  MutexLock lock(fd_mutex_);
-  if (!read_only_) read_only_ = std::move(fresh);
-  return read_only_;
+  const bool changed = changed_ || shared_writable_ > 0;
+  changed_ = false;
+  return host_.load(std::memory_order_relaxed)->ReadOnly(changed);
 }
 
 Result<size_t> TmpFile::ReadAt(mm::IoSequence& to, uint64_t offset) {
@@ -145,6 +123,7 @@ Result<size_t> TmpFile::WriteAt(mm::IoSequence& from, uint64_t offset) {
     Recount();
     return done;
   }
+  changed_ = true;
   const uint64_t end = offset + *done;
   if (offset <= dense_end_) dense_end_ = std::max(dense_end_, end);
   if (end > size()) size_.store(end, std::memory_order_release);
@@ -171,6 +150,7 @@ Result<> TmpFile::SetSizeLocked(uint64_t size) {
     return Errno::kEPERM;
   }
   if (size == before) return Ok();
+  changed_ = true;
   if (shared_writable_ && PagesOf(size) > charged_.load(std::memory_order_relaxed)) {
     const uint64_t more = PagesOf(size) - charged_.load(std::memory_order_relaxed);
     if (!tmpfs().Charge(more)) return Errno::kENOSPC;
@@ -209,6 +189,7 @@ Result<> TmpFile::Allocate(int mode, uint64_t offset, uint64_t length) {
   sched::FiberMutexLock lock(content_mutex());
   const uint32_t seals = seals_.load(std::memory_order_acquire);
   const uint64_t end = offset + length;
+  changed_ = true;
   if (mode & FALLOC_FL_PUNCH_HOLE) {
     if (!(mode & FALLOC_FL_KEEP_SIZE)) return Errno::kEOPNOTSUPP;
     if (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) return Errno::kEPERM;
@@ -257,6 +238,7 @@ Result<> TmpFile::BeginSharedWritable() {
 
 void TmpFile::EndSharedWritable() {
   sched::FiberMutexLock lock(content_mutex());
+  changed_ = true;
   if (--shared_writable_ == 0) {
     sparse_ = true;
     Recount();
@@ -307,7 +289,11 @@ Result<size_t> TmpFileDescription::PWriteLocked(const vfs::OpContext&, mm::IoSeq
 
 Result<vfs::HostMappingInfo> TmpFileDescription::HostBacking(bool shared_writable) {
   if (!shared_writable) {
-    return vfs::HostMappingInfo{TRY(file_.ReadOnlyHostFile())->get(), 0};
+    RefPtr<vfs::HostFd> fd = TRY(file_.ReadOnlyHostFile());
+    const int number = fd->get();
+    MutexLock lock(mutex_);
+    if (mapped_.empty() || mapped_.back() != fd) mapped_.push_back(std::move(fd));
+    return vfs::HostMappingInfo{number, 0};
   }
   TRY(file_.BeginSharedWritable());
   return vfs::HostMappingInfo{file_.HostFileIfAny()->get(), 0};

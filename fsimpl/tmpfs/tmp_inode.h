@@ -7,6 +7,7 @@
 #include <map>
 #include <string>
 
+#include "fsimpl/tmpfs/host_memory.h"
 #include "fsimpl/tmpfs/tmp_fs.h"
 #include "vfs/host_file.h"
 #include "vfs/inode.h"
@@ -133,10 +134,12 @@ class TmpFile final : public TmpInode {
   Result<size_t> WriteAt(mm::IoSequence& from, uint64_t offset);  // content_mutex held
   Result<> Allocate(int mode, uint64_t offset, uint64_t length);
   uint64_t size() const { return size_.load(std::memory_order_acquire); }
-  // The memfd, made from the string if there is none yet. Takes content_mutex.
-  Result<RefPtr<vfs::HostFd>> HostFile();
-  RefPtr<vfs::HostFd> HostFileIfAny() const;
-  // An fd of the memfd that cannot be written through.
+  // The host file, if there is one yet.
+  RefPtr<vfs::HostFd> HostFileIfAny() const {
+    HostMemory* host = host_.load(std::memory_order_acquire);
+    return host ? host->fd() : nullptr;
+  }
+  // An fd of it that cannot be written through. Takes content_mutex.
   Result<RefPtr<vfs::HostFd>> ReadOnlyHostFile();
   Result<> BeginSharedWritable();
   void EndSharedWritable();
@@ -164,9 +167,8 @@ class TmpFile final : public TmpInode {
   std::atomic<uint64_t> size_{0};
   std::atomic<uint64_t> charged_{0};    // pages
   std::atomic<uint32_t> seals_;
-  mutable Mutex fd_mutex_;
-  RefPtr<vfs::HostFd> fd_ ABSL_GUARDED_BY(fd_mutex_);
-  RefPtr<vfs::HostFd> read_only_ ABSL_GUARDED_BY(fd_mutex_);
+  bool changed_ = true;                 // since ReadOnlyHostFile() was last asked
+  std::atomic<HostMemory*> host_{nullptr};  // owned; set once
 };
 
 // An open regular file of tmpfs.
@@ -193,6 +195,8 @@ class TmpFileDescription final : public vfs::SeekableFile {
 
  private:
   TmpFile& file_;
+  Mutex mutex_;
+  std::vector<RefPtr<vfs::HostFd>> mapped_ ABSL_GUARDED_BY(mutex_);  // what mappings may use
 };
 
 }  // namespace msentry::tmpfs
