@@ -5,51 +5,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fsimpl/tmpfs/tmpfs.h"
 #include "sentry/mm/host_proc.h"
 
 namespace msentry::tmpfs {
 
 namespace {
 
-int memory_directory = -1;  // set once, before any file is made
-std::atomic<uint64_t> next_name{1};
-
 Errno FdError() { return errno == EMFILE || errno == ENFILE ? Errno::kENOSPC : FromHost(errno); }
 
 }  // namespace
 
-void SetMemoryDirectory(ScopedFd directory) { memory_directory = directory.Release(); }
-
 Result<std::unique_ptr<HostMemory>> HostMemory::Create() {
-  ScopedFd fd;
-  uint64_t name = 0;
-  if (memory_directory >= 0) {
-    name = next_name.fetch_add(1, std::memory_order_relaxed);
-    fd = ScopedFd(openat(memory_directory, std::to_string(name).c_str(),
-                         O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
-  } else {
-    fd = ScopedFd(memfd_create("msentry-tmpfs", MFD_CLOEXEC));
-  }
+  ScopedFd fd(memfd_create("msentry-tmpfs", MFD_CLOEXEC));
   if (!fd) return FdError();
-  return std::unique_ptr<HostMemory>(new HostMemory(MakeRef<vfs::HostFd>(std::move(fd)), name));
-}
-
-HostMemory::~HostMemory() {
-  if (name_ != 0) unlinkat(memory_directory, std::to_string(name_).c_str(), 0);
+  return std::unique_ptr<HostMemory>(new HostMemory(MakeRef<vfs::HostFd>(std::move(fd))));
 }
 
 Result<RefPtr<vfs::HostFd>> HostMemory::ReadOnly(bool changed) {
   if (read_only_ && !(is_copy_ && changed)) return read_only_;
-  if (name_ != 0) {
-    const std::string name = std::to_string(name_);
-    ScopedFd fd(openat(memory_directory, name.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd) return FdError();
-    unlinkat(memory_directory, name.c_str(), 0);
-    name_ = 0;
-    read_only_ = MakeRef<vfs::HostFd>(std::move(fd));
-    return read_only_;
-  }
   Result<ScopedFd> reopened = mm::host_proc::ReopenReadOnly(fd_->get());
   if (reopened.ok()) {
     read_only_ = MakeRef<vfs::HostFd>(std::move(*reopened));

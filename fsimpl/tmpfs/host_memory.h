@@ -10,20 +10,18 @@ namespace msentry::tmpfs {
 class HostMemory {
  public:
   static Result<std::unique_ptr<HostMemory>> Create();
-  ~HostMemory();
 
   const RefPtr<vfs::HostFd>& fd() const { return fd_; }
-  // An fd that cannot be written through. With a memory directory, or /proc, it is the same file. Else a
-  // sealed copy of what the file holds now: the caller says `changed` when that is not what the last one
-  // was made of. Calls must not run at the same time.
+  // An fd that cannot be written through. With a /proc to ask (mm/host_proc.h) it is the same file. Else
+  // a sealed copy of what the file holds now, which does not show later changes: the caller says
+  // `changed` when the last copy is out of date. Calls must not run at the same time.
   Result<RefPtr<vfs::HostFd>> ReadOnly(bool changed);
 
  private:
-  HostMemory(RefPtr<vfs::HostFd> fd, uint64_t name) : fd_(std::move(fd)), name_(name) {}
+  explicit HostMemory(RefPtr<vfs::HostFd> fd) : fd_(std::move(fd)) {}
   Result<RefPtr<vfs::HostFd>> SealedCopy();
 
   const RefPtr<vfs::HostFd> fd_;
-  uint64_t name_;  // in the memory directory; 0: it has none (any more)
   bool is_copy_ = false;
   RefPtr<vfs::HostFd> read_only_;
 };

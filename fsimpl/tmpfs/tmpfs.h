@@ -14,7 +14,6 @@
 
 #include "sentry/base/ref_ptr.h"
 #include "sentry/base/result.h"
-#include "sentry/base/scoped_fd.h"
 #include "vfs/context.h"
 #include "vfs/file_description.h"
 #include "vfs/file_system.h"
@@ -32,11 +31,6 @@ struct Options {
 Result<RefPtr<vfs::FileSystem>> Create(const Options& options);
 // From mount(2)'s data: "size=64m,nr_inodes=1k,mode=755,uid=0,gid=0". EINVAL.
 Result<Options> ParseOptions(std::string_view data);
-
-// Where the host files behind large or mapped files are made: a directory of a tmpfs that only this
-// process can reach. Boot opens it before the sentry confines itself. Without one (no mount namespace
-// to be had) they are memfds, and a read-only mapping shows the file as it was when it was mapped.
-void SetMemoryDirectory(ScopedFd directory);
 
 // memfd_create(2). `shm` is a file system made by Create, never mounted. `name` as the caller gave
 // it; flags MFD_ALLOW_SEALING, MFD_NOEXEC_SEAL, MFD_EXEC (MFD_CLOEXEC is the caller's).
