@@ -21,6 +21,7 @@ class HostShell {
   HostShell() {
     char name[] = "/tmp/msentry-oracle.XXXXXX";
     root_ = mkdtemp(name);
+    chmod(name, 0755);
   }
   ~HostShell() { (void)!system(("rm -rf " + root_).c_str()); }
 
@@ -39,9 +40,9 @@ class HostShell {
     return Done(renameat2(AT_FDCWD, At(p), AT_FDCWD, to.c_str(), flags));
   }
   Result<> Chmod(const std::string& p, uint32_t mode) { return Done(chmod(At(p), mode)); }
-  Result<ScopedFd> Open(const std::string& p, int flags) {
-    ScopedFd fd(open(At(p), flags | O_CLOEXEC, 0644));
-    if (!fd) return FromHost(errno);
+  Result<std::unique_ptr<ScopedFd>> Open(const std::string& p, int flags) {
+    auto fd = std::make_unique<ScopedFd>(open(At(p), flags | O_CLOEXEC, 0644));
+    if (!*fd) return FromHost(errno);
     return fd;
   }
   Result<size_t> WriteTo(ScopedFd& fd, std::string_view text) {
@@ -50,14 +51,14 @@ class HostShell {
     return static_cast<size_t>(n);
   }
   Result<> Put(const std::string& p, std::string_view text) {
-    ScopedFd fd = TRY(Open(p, O_WRONLY | O_CREAT | O_TRUNC));
-    TRY(WriteTo(fd, text));
+    auto fd = TRY(Open(p, O_WRONLY | O_CREAT | O_TRUNC));
+    TRY(WriteTo(*fd, text));
     return Ok();
   }
   Result<std::string> Get(const std::string& p) {
-    ScopedFd fd = TRY(Open(p, O_RDONLY));
+    auto fd = TRY(Open(p, O_RDONLY));
     std::string out(1 << 16, ' ');
-    ssize_t n = read(fd.get(), out.data(), out.size());
+    ssize_t n = read(fd->get(), out.data(), out.size());
     if (n < 0) return FromHost(errno);
     out.resize(n);
     return out;
