@@ -21,6 +21,7 @@ Result<size_t> Space::CopyIn(uint64_t address, std::span<std::byte> out) {
   iovec remote{reinterpret_cast<void*>(address), out.size()};
   ssize_t n = process_vm_readv(pid(), &local, 1, &remote, 1, 0);
   if (n <= 0) return Errno::kEFAULT;
+  patcher_->HidePatches(address, out.first(static_cast<size_t>(n)));
   return static_cast<size_t>(n);
 }
 

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "platform/platform.h"
+#include "platform/systrap/patcher.h"
 #include "platform/systrap/slot_file.h"
 #include "sentry/base/mutex.h"
 
@@ -19,7 +20,7 @@ class SystrapPlatform;
 class Space final : public platform::AddressSpace {
  public:
   Space(SystrapPlatform& platform, std::unique_ptr<SlotFile> slots)
-      : platform_(platform), slots_(std::move(slots)) {}
+      : platform_(platform), slots_(std::move(slots)), patcher_(std::make_unique<Patcher>()) {}
   ~Space() override;
 
   Result<size_t> CopyIn(uint64_t address, std::span<std::byte> out) override;
@@ -34,6 +35,10 @@ class Space final : public platform::AddressSpace {
   // The process has ended: every Switch of its threads returns kExited.
   void MarkDead();
   bool dead() const { return dead_.load(std::memory_order_acquire); }
+
+  Patcher& patcher() { return *patcher_; }
+  // A forked child's, before it runs.
+  void SetPatcher(std::unique_ptr<Patcher> patcher) { patcher_ = std::move(patcher); }
 
   int slots_fd() const { return slots_->fd(); }
   Slot* slot(uint32_t index) const { return slots_->At(index); }
@@ -64,6 +69,7 @@ class Space final : public platform::AddressSpace {
   std::atomic<int> threads_{0};
   mutable Mutex mutex_;
   const std::unique_ptr<SlotFile> slots_;  // allocation under mutex_; At() needs no lock
+  std::unique_ptr<Patcher> patcher_;
   std::vector<uint32_t> retired_ ABSL_GUARDED_BY(mutex_);
 };
 

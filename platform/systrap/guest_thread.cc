@@ -42,11 +42,6 @@ int64_t ProcessCpuTime(int pid) {
   return time.tv_sec * 1'000'000'000ll + time.tv_nsec;
 }
 
-Op HostCall(int number, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0,
-            uint64_t e = 0, uint64_t f = 0) {
-  return Op{kOpSyscall, 0, {static_cast<uint64_t>(number), a, b, c, d, e, f}};
-}
-
 Op MakeOp(const platform::MemoryOp& op) {
   using Kind = platform::MemoryOp::Kind;
   uint64_t protection = static_cast<uint64_t>(op.protection);
@@ -79,8 +74,11 @@ bool InGuest(uint64_t address, uint64_t length) {
          length <= arch::kTaskSize - address && address % arch::kPageSize == 0;
 }
 
+}  // namespace
+
 // The calls of `op` that the keeper has to let through.
-void Announce(const Op& op, int host_fd, bool strict, std::deque<Expected>& calls) {
+void Thread::Announce(const Op& op, int host_fd, std::deque<Expected>& calls) {
+  const bool strict = platform_.strict();
   if (op.code == kOpMapFile) {
     calls.push_back({.answer = Expected::Answer::kSendFd, .number = kCallGetFd, .fd = host_fd});
     if (strict) {
@@ -94,8 +92,6 @@ void Announce(const Op& op, int host_fd, bool strict, std::deque<Expected>& call
                      .check = 0b111111});
   }
 }
-
-}  // namespace
 
 Thread::Thread(SystrapPlatform& platform, RefPtr<Space> space, uint32_t index, uint64_t fs_base)
     : platform_(platform),
@@ -172,8 +168,10 @@ platform::Event Thread::Broken(const char* what) {
   return {.kind = platform::Event::Kind::kExited};
 }
 
-void Thread::WriteRegisters(const arch::Registers& registers) {
+void Thread::WriteRegisters(const arch::Registers& registers, uint64_t rip) {
   arch::Registers clean = registers;
+  if (clean.rcx == clean.rip) clean.rcx = rip;  // a call's return: the quick way out stays possible
+  clean.rip = rip;
   clean.cs = kUserCs;
   clean.ss = kUserSs;
   clean.eflags = (clean.eflags & kUserFlags) | kFixedFlags;
@@ -207,7 +205,29 @@ platform::Event Thread::Switch(arch::Registers& registers) {
   while (pending_.size() > kMaxOps) {
     if (!ExecuteSome({}).ok() && gone_) return {.kind = Kind::kExited};
   }
-  WriteRegisters(registers);
+  uint64_t rip = registers.rip == guest_rip_ ? host_rip_ : space_->patcher().ToHost(registers.rip);
+  for (;;) {
+    WriteRegisters(registers, rip);
+    if (!RunGuest()) return {.kind = Kind::kExited};
+    platform::Event event = ReadEvent(registers);
+    host_rip_ = registers.rip;
+    if (event.kind == Kind::kFault && FixFault(event, registers)) {
+      rip = registers.rip;
+      continue;
+    }
+    guest_rip_ = space_->patcher().ToGuest(host_rip_);
+    if (registers.rcx == registers.rip) registers.rcx = guest_rip_;
+    registers.rip = guest_rip_;
+    if (event.kind == Kind::kSyscall && __atomic_load_n(&slot_->by_signal, __ATOMIC_RELAXED)) {
+      ConsiderPatch(registers);
+      if (gone_) return {.kind = Kind::kExited};
+    }
+    return event;
+  }
+}
+
+// One stay in guest code, from the reply to the next request.
+bool Thread::RunGuest() {
   if (!pending_.empty()) {
     memcpy(SlotFile::Bytes(slot_, kOpsOffset), pending_.data(), pending_.size() * sizeof(Op));
   }
@@ -223,8 +243,7 @@ platform::Event Thread::Switch(arch::Registers& registers) {
   tsc_since_.store(0, std::memory_order_relaxed);
   tsc_used_.store(tsc_used_.load(std::memory_order_relaxed) + used, std::memory_order_relaxed);
   space_->tsc_total.fetch_add(used, std::memory_order_relaxed);
-  if (!there) return {.kind = Kind::kExited};
-  return ReadEvent(registers);
+  return there;
 }
 
 platform::Event Thread::ReadEvent(arch::Registers& registers) {
@@ -326,8 +345,15 @@ Result<> Thread::Apply(const platform::MemoryBatch& batch) {
   for (const platform::MemoryOp& op : batch.ops()) {
     CHECK(InGuest(op.address, op.length));
     if (op.kind == platform::MemoryOp::Kind::kRemap) CHECK(InGuest(op.new_address, op.new_length));
+    std::vector<PatchPlan> undo = space_->patcher().Before(op);
+    if (!undo.empty()) {
+      TRY(Execute(ops, std::move(calls)));
+      ops.clear();
+      calls.clear();
+      for (const PatchPlan& plan : undo) CarryOut(plan);
+    }
     ops.push_back(MakeOp(op));
-    Announce(ops.back(), op.host_fd, platform_.strict(), calls);
+    Announce(ops.back(), op.host_fd, calls);
   }
   TRY(Execute(ops, std::move(calls)));
   return Ok();
@@ -347,12 +373,18 @@ Thread::Fork() {
   keeper.ExpectChild(nonce, child.get());
   std::deque<Expected> calls;
   calls.push_back({.number = SYS_clone, .arguments = {kCloneFork}, .check = 1});
+  std::vector<uint64_t> settled;
+  bool alone = space_->threads() == 1;
+  if (!alone) settled = space_->patcher().Settled();
   const Op op{kOpFork, 0, {nonce}};
   Result<int64_t> pid = Execute(std::span(&op, 1), std::move(calls));
   child->nonce_ = nonce;
   child->gs_base_ = gs_base_;
   space->slot(index_)->guest_gs = gs_base_;
   if (!pid.ok()) return pid.error();
+  space->SetPatcher(space_->patcher().Clone(alone ? nullptr : &settled));
+  child->guest_rip_ = guest_rip_;
+  child->host_rip_ = host_rip_;
   // The child sets itself up while we go on; its first use waits for it.
   return std::pair<RefPtr<platform::AddressSpace>, std::unique_ptr<platform::GuestThread>>(
       std::move(space), std::move(child));

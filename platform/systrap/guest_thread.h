@@ -16,6 +16,12 @@
 
 namespace msentry::systrap {
 
+// A host system call to be made by the stub.
+inline Op HostCall(int number, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, uint64_t d = 0,
+                   uint64_t e = 0, uint64_t f = 0) {
+  return Op{kOpSyscall, 0, {static_cast<uint64_t>(number), a, b, c, d, e, f}};
+}
+
 class Thread final : public platform::GuestThread {
  public:
   // A thread whose host thread will post its first request by itself.
@@ -72,7 +78,14 @@ class Thread final : public platform::GuestThread {
   Result<int64_t> Execute(std::span<const Op> ops, std::deque<Expected> calls = {});
   Result<int64_t> ExecuteSome(std::span<const Op> ops);
   platform::Event ReadEvent(arch::Registers& registers);
-  void WriteRegisters(const arch::Registers& registers);
+  void WriteRegisters(const arch::Registers& registers, uint64_t rip);
+  bool RunGuest();
+  void Announce(const Op& op, int host_fd, std::deque<Expected>& calls);
+  // guest_patch.cc
+  void ConsiderPatch(const arch::Registers& registers);
+  bool MapArena(uint64_t call);
+  bool CarryOut(const PatchPlan& plan);
+  bool FixFault(const platform::Event& event, arch::Registers& registers);
   platform::Event Broken(const char* what);
   void PutFpu(std::span<const std::byte> image);
 
@@ -88,6 +101,8 @@ class Thread final : public platform::GuestThread {
   uint64_t fs_base_;               // what the host thread has
   uint64_t gs_base_ = 0;           // the guest's own
   SlotRegs shadow_{};              // what the slot's registers hold, as far as we wrote or read them
+  // Where the thread stands when the guest's rip is guest_rip_: they differ inside trampolines.
+  uint64_t guest_rip_ = 0, host_rip_ = 0;
   std::vector<Op> pending_;        // to be carried out before it resumes
 
   std::atomic<bool> interrupt_{false};  // Interrupt() was called and not yet reported

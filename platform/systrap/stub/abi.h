@@ -25,6 +25,7 @@
 #define MSENTRY_PLATFORM_SYSTRAP_STUB_ABI_H_
 
 // Offsets for entry.S.
+#define STUB_ENTRY 0x40
 #define SLOT_STATE 0x00
 #define SLOT_SLEEPING 0x04
 #define SLOT_INTERRUPT 0x08
@@ -73,6 +74,7 @@ namespace msentry::systrap {
 // ---- Address map of a stub process above arch::kTaskSize ----
 inline constexpr uint64_t kText = 0x7ff800000000;     // the blob; its rip range is [kText, +64 KiB)
 inline constexpr uint64_t kTextMax = 0x10000;
+inline constexpr uint64_t kEntry = kText + STUB_ENTRY;  // where patched call sites come
 inline constexpr uint64_t kControl = 0x7ff800100000;  // Control, read-only, shared by all stubs
 inline constexpr uint64_t kSlots = 0x7ff900000000;    // Slot[kMaxThreads], shared with the sentry
 inline constexpr uint64_t kSlotStride = 0x20000;
@@ -136,12 +138,14 @@ enum OpCode : uint32_t {
   kOpThread,        // a[0] = index of the new thread's slot
   kOpExitThread,
   kOpExitProcess,
-  kOpCopyOut,       // a[0] = guest address, a[1] = offset in the slot, a[2] = bytes
+  kOpCopyOut,       // a[0] = guest address, a[1] = offset in the slot, a[2] = bytes; on a bad
+                    // address it fails if a[3], else the guest's rax becomes -EFAULT
   kOpCopyIn,        // the same, from the guest; value = bytes copied
   kOpSaveFpu,       // to the slot's fpu area
   kOpLoadFpu,       // from it
   kOpSetFs,         // a[0] = base
-  kOpStore,         // a[0] = address, a[1] = value, a[2] = bytes (1, 4 or 8): one atomic store
+  kOpPatch,         // code at a[0]: its eight bytes a[1] become a[2] (the first five differ);
+                    // a[3] = kPatch* bits; slot.patch_failed says whether they were not a[1]
 };
 struct Op {
   uint32_t code;
@@ -150,6 +154,9 @@ struct Op {
 };
 static_assert(sizeof(Op) == 64);
 inline constexpr uint32_t kMaxOps = 64;
+
+inline constexpr uint64_t kPatchCheck = 1;    // only if the old bytes are there
+inline constexpr uint64_t kPatchThreads = 2;  // other threads may be running this code
 
 // What the stub does after the operations.
 enum After : uint32_t {
@@ -176,7 +183,8 @@ struct Slot {
   int64_t value;       // result of the last operation
   uint32_t copy_fault; // a deferred kOpCopyOut met a bad address: rax has become -EFAULT
   uint32_t sequence;   // of replies, for debugging
-  uint64_t line0_rest[2];
+  uint32_t patch_failed;  // kOpPatch changed nothing
+  uint32_t line0_rest[3];
 
   // Line 1 and 2: what the stub needs to answer by itself.
   uint64_t self;       // this slot's address in the stub process

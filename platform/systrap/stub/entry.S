@@ -18,7 +18,7 @@ stub_start:
         ud2
 
 // A patched call site comes here through its trampoline: rax = number, rcx = return address, r11 free.
-        .p2align 6
+        .org    STUB_ENTRY
         .globl  stub_entry
 stub_entry:
         movq    %rsp, %gs:GREG_RSP

@@ -83,6 +83,48 @@ void SaveFpu(Slot* slot) {
                : "memory");
 }
 
+void SerializeThreads() {
+  // Registers the process the first time (and harmlessly again after a fork).
+  constexpr uint64_t kRegister = 64, kSyncCore = 32;
+  if (Sys(kNrMembarrier, kSyncCore, 0, 0) == -1) {
+    Sys(kNrMembarrier, kRegister, 0, 0);
+    Sys(kNrMembarrier, kSyncCore, 0, 0);
+  }
+}
+
+// Five bytes of code become a jump (or what they were), while other threads may be running there.
+// One aligned eight-byte store is seen whole or not at all. Where that cannot be had: first the
+// bytes at which instructions begin, the first and the third, become ones that trap (the new third
+// byte is such a one, or is never reached); when all threads have seen that, the rest; then the first.
+// Threads that trap meanwhile are sent back by the sentry.
+bool Patch(uint64_t at, uint64_t old_bytes, uint64_t new_bytes, uint64_t flags) {
+  void* code = reinterpret_cast<void*>(at);
+  uint64_t now;
+  if (!stub_load8(code, &now)) return false;
+  constexpr uint64_t kFive = 0xff'ffff'ffff;
+  if ((flags & kPatchCheck) && (now & kFive) != (old_bytes & kFive)) return false;
+  uint64_t value = (now & ~kFive) | (new_bytes & kFive);
+  if (!(flags & kPatchThreads)) return stub_store(code, value, 8);
+  uint64_t word = at & ~7ull, shift = (at - word) * 8;
+  if (shift <= 24) {
+    uint64_t whole;
+    if (!stub_load8(reinterpret_cast<void*>(word), &whole)) return false;
+    whole = (whole & ~(kFive << shift)) | ((value & kFive) << shift);
+    return stub_store(reinterpret_cast<void*>(word), whole, 8);
+  }
+  char* bytes = static_cast<char*>(code);
+  if (!stub_store(bytes, 0xcc, 1)) return false;
+  stub_store(bytes + 2, value >> 16, 1);
+  SerializeThreads();
+  stub_store(bytes + 1, value >> 8, 1);
+  stub_store(bytes + 3, value >> 24, 1);
+  stub_store(bytes + 4, value >> 32, 1);
+  SerializeThreads();
+  stub_store(bytes, value, 1);
+  SerializeThreads();
+  return true;
+}
+
 int64_t RunOp(Slot* slot, const Op& op) {
   switch (op.code) {
     case kOpSyscall:
@@ -101,6 +143,7 @@ int64_t RunOp(Slot* slot, const Op& op) {
       return -1;
     case kOpCopyOut:
       if (stub_copy(reinterpret_cast<void*>(op.a[0]), SlotByte(slot, op.a[1]), op.a[2])) {
+        if (op.a[3]) return -14;
         slot->copy_fault = 1;
         slot->regs.rax = static_cast<uint64_t>(-14);  // EFAULT, if we resume
       }
@@ -117,11 +160,9 @@ int64_t RunOp(Slot* slot, const Op& op) {
       // A base that is no user address stays unset; the guest asked for it.
       Sys(kNrArchPrctl, kArchSetFs, op.a[0]);
       return 0;
-    case kOpStore:
-      return stub_store(reinterpret_cast<void*>(op.a[0]), op.a[1],
-                        static_cast<uint32_t>(op.a[2]))
-                 ? 0
-                 : -14;
+    case kOpPatch:
+      slot->patch_failed = !Patch(op.a[0], op.a[1], op.a[2], op.a[3]);
+      return 0;
     default:
       return -22;
   }

@@ -23,7 +23,7 @@ inline bool IsError(int64_t result) { return result < 0 && result >= -4095; }
 enum : int64_t {
   kNrMmap = 9, kNrMunmap = 11, kNrClose = 3, kNrWrite = 1, kNrFutex = 202, kNrExit = 60,
   kNrExitGroup = 231, kNrClone = 56, kNrPrctl = 157, kNrArchPrctl = 158, kNrSigaltstack = 131,
-  kNrRtSigaction = 13, kNrRtSigprocmask = 14, kNrMadvise = 28,
+  kNrRtSigaction = 13, kNrRtSigprocmask = 14, kNrMadvise = 28, kNrMembarrier = 324,
 };
 inline constexpr uint64_t kFutexWait = 0, kFutexWake = 1;
 inline constexpr uint64_t kArchSetGs = 0x1001, kArchSetFs = 0x1002;

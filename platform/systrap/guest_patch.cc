@@ -1,0 +1,85 @@
+// Thread: turning call sites into jumps, and undoing it (patcher.h has the bookkeeping).
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#include "platform/systrap/guest_thread.h"
+#include "platform/systrap/platform_impl.h"
+
+namespace msentry::systrap {
+namespace {
+
+// Where a trampoline's bytes wait in the slot for kOpCopyOut: the end of the results' area.
+constexpr uint64_t kTrampolineAt = kOutOffset + kOutMax - kTrampolineSize;
+
+}  // namespace
+
+bool Thread::CarryOut(const PatchPlan& plan) {
+  std::vector<Op> ops;
+  if (plan.trampoline) {
+    memcpy(SlotFile::Bytes(slot_, kTrampolineAt), plan.code, kTrampolineSize);
+    ops.push_back(Op{kOpCopyOut, 0, {plan.trampoline, kTrampolineAt, kTrampolineSize, 1}});
+  }
+  uint64_t all = PROT_READ | PROT_WRITE | PROT_EXEC;
+  uint64_t flags = (plan.check_old ? kPatchCheck : 0) | (space_->threads() > 1 ? kPatchThreads : 0);
+  ops.push_back(HostCall(SYS_mprotect, plan.page, plan.page_length, all));
+  ops.push_back(Op{kOpPatch, 0, {plan.start, plan.old_bytes, plan.new_bytes, flags}});
+  ops.push_back(HostCall(SYS_mprotect, plan.page, plan.page_length,
+                         static_cast<uint64_t>(plan.protection)));
+  std::deque<Expected> calls;
+  for (const Op& op : ops) Announce(op, -1, calls);
+  __atomic_store_n(&slot_->patch_failed, 1, __ATOMIC_RELAXED);
+  return Execute(ops, std::move(calls)).ok() &&
+         __atomic_load_n(&slot_->patch_failed, __ATOMIC_RELAXED) == 0;
+}
+
+bool Thread::MapArena(uint64_t call) {
+  for (uint64_t base : space_->patcher().ArenaCandidates(call)) {
+    const Op op = HostCall(SYS_mmap, base, kArenaSize, PROT_READ | PROT_WRITE | PROT_EXEC,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
+                           ~0ull, 0);
+    std::deque<Expected> calls;
+    Announce(op, -1, calls);
+    Result<int64_t> at = Execute(std::span(&op, 1), std::move(calls));
+    if (gone_) return false;
+    if (at.ok() && *at == static_cast<int64_t>(base)) {
+      space_->patcher().AddArena(base);
+      return true;
+    }
+  }
+  return false;
+}
+
+void Thread::ConsiderPatch(const arch::Registers& registers) {
+  Patcher& patcher = space_->patcher();
+  uint64_t call = registers.rip - 2;
+  // A guest that uses gs has no use for our way in, which needs it.
+  if (gs_base_ != 0 || !patcher.Trapped(call)) return;
+  uint8_t code[kCodeBefore + kCodeAfter];
+  Result<size_t> n = space_->CopyIn(call - kCodeBefore, std::as_writable_bytes(std::span(code)));
+  if (!n.ok() || *n != sizeof(code)) return patcher.Refuse(call);
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    bool need_arena = false;
+    std::optional<PatchPlan> plan =
+        patcher.Plan(call, registers.orig_rax, std::span<const uint8_t>(code), &need_arena);
+    if (plan) {
+      patcher.Done(*plan, CarryOut(*plan));
+      host_rip_ = patcher.ToHost(guest_rip_);
+      return;
+    }
+    if (!need_arena) return;
+    if (!MapArena(call)) break;
+  }
+  patcher.Refuse(call);
+}
+
+bool Thread::FixFault(const platform::Event& event, arch::Registers& registers) {
+  std::optional<PatchPlan> finish;
+  std::optional<uint64_t> to =
+      space_->patcher().FixFault(event.signo, registers.rip, &finish);
+  if (!to) return false;
+  if (finish) space_->patcher().Done(*finish, CarryOut(*finish));
+  registers.rip = *to;
+  return true;
+}
+
+}  // namespace msentry::systrap

@@ -1,0 +1,392 @@
+#include "platform/systrap/patcher.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+
+#include "platform/systrap/stub/abi.h"
+#include "sentry/base/check.h"
+
+namespace msentry::systrap {
+namespace {
+
+// A site is patched when it has trapped this often: a patch costs about as much as four traps.
+constexpr uint16_t kTrapsBeforePatch = 4;
+// Traps at a patched site: its page has lost our bytes (MADV_DONTNEED), or the program jumps straight
+// to the call; look again only now and then.
+constexpr uint16_t kTrapsBeforeRetry = 64;
+
+uint64_t PageDown(uint64_t a) { return a & ~(arch::kPageSize - 1); }
+uint64_t PageUp(uint64_t a) { return PageDown(a + arch::kPageSize - 1); }
+
+uint64_t Load8(const uint8_t* p) {
+  uint64_t v;
+  memcpy(&v, p, 8);
+  return v;
+}
+
+bool Overlaps(uint64_t a_begin, uint64_t a_end, uint64_t b_begin, uint64_t b_end) {
+  return a_begin < b_end && b_begin < a_end;
+}
+
+}  // namespace
+
+std::vector<uint64_t> Patcher::Settled() {
+  std::vector<uint64_t> calls;
+  MutexLock lock(mutex_);
+  for (const auto& [call, site] : sites_) {
+    if (site.state == State::kPatched) calls.push_back(call);
+  }
+  return calls;
+}
+
+std::unique_ptr<Patcher> Patcher::Clone(const std::vector<uint64_t>* settled) {
+  auto child = std::make_unique<Patcher>();
+  MutexLock lock(mutex_);
+  MutexLock child_lock(child->mutex_);
+  child->mappings_ = mappings_;
+  child->sites_ = sites_;
+  child->trampolines_ = trampolines_;
+  child->arenas_ = arenas_;
+  for (auto& [call, site] : child->sites_) {
+    bool whole = !settled || std::find(settled->begin(), settled->end(), call) != settled->end();
+    if (site.state == State::kPatching || (site.state == State::kPatched && !whole)) {
+      site.state = State::kTorn;
+    }
+  }
+  child->Recount();
+  return child;
+}
+
+void Patcher::Recount() {
+  int n = 0;
+  for (const auto& [call, site] : sites_) n += Active(site);
+  active_.store(n, std::memory_order_seq_cst);
+}
+
+const Patcher::Mapping* Patcher::Find(uint64_t address) const {
+  auto it = std::upper_bound(mappings_.begin(), mappings_.end(), address,
+                             [](uint64_t a, const Mapping& m) { return a < m.end; });
+  if (it == mappings_.end() || it->begin > address) return nullptr;
+  return &*it;
+}
+
+std::optional<int> Patcher::Protection(uint64_t address) {
+  MutexLock lock(mutex_);
+  const Mapping* m = Find(address);
+  if (!m) return std::nullopt;
+  return m->protection;
+}
+
+void Patcher::EraseMappings(uint64_t begin, uint64_t end) {
+  std::vector<Mapping> kept;
+  bool changed = false;
+  for (const Mapping& m : mappings_) {
+    if (!Overlaps(m.begin, m.end, begin, end)) {
+      kept.push_back(m);
+      continue;
+    }
+    changed = true;
+    if (m.begin < begin) kept.push_back({m.begin, begin, m.protection});
+    if (m.end > end) kept.push_back({end, m.end, m.protection});
+  }
+  if (changed) mappings_ = std::move(kept);
+}
+
+void Patcher::EraseSites(uint64_t begin, uint64_t end) {
+  bool changed = false;
+  for (auto it = sites_.begin(); it != sites_.end();) {
+    const Site& s = it->second;
+    // The trampoline stays allocated: a thread may still be on its way through it.
+    if (it->first >= begin && it->first < end) {
+      if (s.trampoline) trampolines_.erase(s.trampoline);
+      sites_.erase(it++);
+      changed = true;
+    } else {
+      ++it;
+    }
+  }
+  if (changed) Recount();
+}
+
+bool Patcher::FillPages(PatchPlan& plan) const {
+  const Mapping* m = Find(plan.start);
+  if (!m || m->end < plan.start + 8) return false;
+  plan.page = PageDown(plan.start);
+  plan.page_length = PageUp(plan.start + 8) - plan.page;
+  plan.protection = m->protection;
+  return true;
+}
+
+void Patcher::UndoRange(uint64_t begin, uint64_t end, std::vector<PatchPlan>& plans) {
+  for (auto& [call, s] : sites_) {
+    if (!Active(s) || !Overlaps(s.site.start, s.site.start + 8, begin, end)) continue;
+    PatchCode code = MakePatch(s.site, s.trampoline);
+    PatchPlan plan;
+    plan.call = call;
+    plan.start = s.site.start;
+    plan.old_bytes = Load8(code.jump);
+    plan.new_bytes = Load8(s.site.original);
+    plan.check_old = s.state == State::kPatched;
+    if (FillPages(plan)) plans.push_back(plan);
+    s.state = State::kRefused;
+  }
+  Recount();
+}
+
+std::vector<PatchPlan> Patcher::Undo(uint64_t address, uint64_t length) {
+  std::vector<PatchPlan> plans;
+  if (active_.load(std::memory_order_seq_cst) == 0) return plans;
+  MutexLock lock(mutex_);
+  UndoRange(address, address + length, plans);
+  return plans;
+}
+
+std::vector<PatchPlan> Patcher::Before(const platform::MemoryOp& op) {
+  using Kind = platform::MemoryOp::Kind;
+  std::vector<PatchPlan> undo;
+  MutexLock lock(mutex_);
+  uint64_t begin = op.address, end = op.address + op.length;
+  if (op.kind == Kind::kAdvise || op.kind == Kind::kSync) return undo;
+  if (op.kind == Kind::kProtect) {
+    // The guest may be about to write its code itself.
+    if (op.protection & PROT_WRITE) UndoRange(begin, end, undo);
+    std::vector<Mapping> changed;
+    for (const Mapping& m : mappings_) {
+      if (Overlaps(m.begin, m.end, begin, end)) {
+        changed.push_back({std::max(m.begin, begin), std::min(m.end, end), op.protection});
+      }
+    }
+    if (!changed.empty()) {
+      EraseMappings(begin, end);
+      mappings_.insert(mappings_.end(), changed.begin(), changed.end());
+      std::sort(mappings_.begin(), mappings_.end(),
+                [](const Mapping& a, const Mapping& b) { return a.begin < b.begin; });
+    }
+    return undo;
+  }
+  auto replaced = [&](uint64_t from, uint64_t to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    // Trampolines that the guest maps something over: the sites that use them come first.
+    for (Arena& arena : arenas_) {
+      if (!Overlaps(arena.base, arena.base + kArenaSize, from, to)) continue;
+      for (auto& [call, s] : sites_) {
+        if (Active(s) && s.trampoline >= arena.base && s.trampoline < arena.base + kArenaSize) {
+          UndoRange(s.site.start, s.site.start + 8, undo);
+        }
+      }
+      arena.used.assign(kArenaSize / kTrampolineSize, true);  // not ours any more
+    }
+    if (!sites_.empty()) EraseSites(from, to);
+    EraseMappings(from, to);
+  };
+  if (op.kind == Kind::kRemap) {
+    // Moved code keeps our jumps but not our notes of them: put it right before it moves.
+    UndoRange(begin, end, undo);
+    replaced(op.new_address, op.new_address + op.new_length);
+  }
+  replaced(begin, end);
+  if (op.kind == Kind::kMapFile && (op.flags & MAP_PRIVATE)) {
+    Mapping m{begin, end, op.protection};
+    mappings_.insert(std::upper_bound(mappings_.begin(), mappings_.end(), begin,
+                                      [](uint64_t a, const Mapping& x) { return a < x.begin; }),
+                     m);
+  }
+  return undo;
+}
+
+bool Patcher::Trapped(uint64_t call) {
+  MutexLock lock(mutex_);
+  const Mapping* m = Find(call);
+  if (!m || !(m->protection & PROT_EXEC)) return false;
+  Site& s = sites_[call];
+  if (s.state == State::kRefused || s.state == State::kPatching) return false;
+  ++s.traps;
+  if (s.state == State::kPatched) {
+    if (s.traps < kTrapsBeforeRetry) return false;
+    s.traps = 0;
+    return s.site.form == PatchForm::kFollow;
+  }
+  return s.state == State::kTorn || s.traps >= kTrapsBeforePatch;
+}
+
+void Patcher::Refuse(uint64_t call) {
+  MutexLock lock(mutex_);
+  sites_[call].state = State::kRefused;
+  Recount();
+}
+
+std::vector<uint64_t> Patcher::ArenaCandidates(uint64_t call) {
+  std::vector<uint64_t> candidates;
+  constexpr uint64_t kReach = 0x7f000000;
+  // Above the guest's range nobody else maps anything.
+  if (arch::kTaskSize - call < kReach) {
+    for (uint64_t i = 0; i < 4; ++i) candidates.push_back(arch::kTaskSize + i * kArenaSize);
+  }
+  MutexLock lock(mutex_);
+  const Mapping* m = Find(call);
+  // Below the program or library: the heap and new mappings grow elsewhere.
+  uint64_t base = (m ? m->begin : call) & ~(kArenaSize - 1);
+  for (uint64_t step = 0x200000; step < kReach / 2; step *= 2) {
+    if (base > step + arch::kMinGuestAddress) candidates.push_back(base - step);
+  }
+  if (candidates.empty()) candidates.push_back(0x100000);
+  return candidates;
+}
+
+void Patcher::AddArena(uint64_t base) {
+  MutexLock lock(mutex_);
+  arenas_.push_back(Arena{base, std::vector<bool>(kArenaSize / kTrampolineSize)});
+}
+
+PatchPlan Patcher::FinishPlan(const Site& s) const {
+  PatchCode code = MakePatch(s.site, s.trampoline);
+  PatchPlan plan;
+  plan.call = s.site.call;
+  plan.start = s.site.start;
+  plan.old_bytes = Load8(s.site.original);
+  plan.new_bytes = Load8(code.jump);
+  plan.check_old = false;
+  plan.trampoline = s.trampoline;
+  memcpy(plan.code, code.trampoline, kTrampolineSize);
+  return plan;
+}
+
+std::optional<PatchPlan> Patcher::Plan(uint64_t call, uint64_t number,
+                                       std::span<const uint8_t> code, bool* need_arena) {
+  *need_arena = false;
+  MutexLock lock(mutex_);
+  Site& s = sites_[call];
+  if (s.state == State::kTorn) {
+    PatchPlan plan = FinishPlan(s);
+    if (!FillPages(plan)) return std::nullopt;
+    s.state = State::kPatching;
+    return plan;
+  }
+  if (s.state != State::kCounting && s.state != State::kPatched) return std::nullopt;
+  std::optional<PatchSite> site = RecognizeSite(code, call, number);
+  if (!site) {
+    s.state = State::kRefused;
+    Recount();
+    return std::nullopt;
+  }
+  // Two sites must not share bytes: the later one stays as it is.
+  for (const auto& [other, o] : sites_) {
+    if (other != call && Active(o) &&
+        Overlaps(o.site.start, o.site.start + 8, site->start, site->start + 8)) {
+      s.state = State::kRefused;
+      return std::nullopt;
+    }
+  }
+  PatchPlan plan;
+  plan.call = call;
+  plan.start = site->start;
+  if (!FillPages(plan)) {
+    s.state = State::kRefused;
+    return std::nullopt;
+  }
+  for (Arena& arena : arenas_) {
+    for (uint64_t i = 0; i < arena.used.size() && !plan.trampoline; ++i) {
+      uint64_t at = arena.base + i * kTrampolineSize;
+      if (arena.used[i] || !TrampolineFits(*site, at)) continue;
+      arena.used[i] = true;
+      plan.trampoline = at;
+    }
+    if (plan.trampoline) break;
+  }
+  if (!plan.trampoline) {
+    *need_arena = true;
+    return std::nullopt;
+  }
+  PatchCode made = MakePatch(*site, plan.trampoline);
+  plan.old_bytes = Load8(site->original);
+  plan.new_bytes = Load8(made.jump);
+  memcpy(plan.code, made.trampoline, kTrampolineSize);
+  if (s.trampoline) trampolines_.erase(s.trampoline);
+  s.site = *site;
+  s.trampoline = plan.trampoline;
+  s.state = State::kPatching;
+  trampolines_[plan.trampoline] = call;
+  Recount();
+  return plan;
+}
+
+void Patcher::Done(const PatchPlan& plan, bool patched) {
+  MutexLock lock(mutex_);
+  auto it = sites_.find(plan.call);
+  if (it == sites_.end() || it->second.state != State::kPatching) return;
+  it->second.state = patched ? State::kPatched : State::kRefused;
+  it->second.traps = 0;
+  if (!patched) trampolines_.erase(plan.trampoline);
+  Recount();
+}
+
+Patcher::Site* Patcher::SiteOfTrampoline(uint64_t rip) {
+  auto t = trampolines_.find(rip & ~(kTrampolineSize - 1));
+  if (t == trampolines_.end()) return nullptr;
+  auto s = sites_.find(t->second);
+  return s == sites_.end() ? nullptr : &s->second;
+}
+
+uint64_t Patcher::ToGuest(uint64_t rip) {
+  if (active_.load(std::memory_order_seq_cst) == 0) return rip;
+  MutexLock lock(mutex_);
+  Site* s = SiteOfTrampoline(rip);
+  if (!s) return rip;
+  return GuestAddressInTrampoline(s->site, rip - s->trampoline);
+}
+
+uint64_t Patcher::ToHost(uint64_t rip) {
+  if (active_.load(std::memory_order_seq_cst) == 0) return rip;
+  MutexLock lock(mutex_);
+  auto s = sites_.find(rip - 2);
+  if (s == sites_.end() || !Active(s->second) || s->second.site.form != PatchForm::kFollow) {
+    return rip;
+  }
+  return MakePatch(s->second.site, s->second.trampoline).resume;
+}
+
+std::optional<uint64_t> Patcher::FixFault(int signo, uint64_t rip,
+                                          std::optional<PatchPlan>* finish) {
+  if (active_.load(std::memory_order_seq_cst) == 0) return std::nullopt;
+  MutexLock lock(mutex_);
+  if (signo == SIGTRAP) {
+    // The int3 of a patch being made, maybe done by now: the thread shall try again.
+    for (auto& [call, s] : sites_) {
+      if (!Active(s) || s.site.start != rip - 1) continue;
+      if (s.state == State::kTorn) {
+        PatchPlan plan = FinishPlan(s);
+        if (!FillPages(plan)) return std::nullopt;
+        s.state = State::kPatching;
+        *finish = plan;
+      }
+      return rip - 1;
+    }
+    return std::nullopt;
+  }
+  if (signo != SIGILL && signo != SIGSEGV) return std::nullopt;
+  auto it = sites_.find(rip - 2);
+  if (it == sites_.end() || !Active(it->second) ||
+      it->second.site.form != PatchForm::kFollow) {
+    return std::nullopt;
+  }
+  return MakePatch(it->second.site, it->second.trampoline).resume;
+}
+
+void Patcher::HidePatches(uint64_t address, std::span<std::byte> bytes) {
+  if (active_.load(std::memory_order_seq_cst) == 0) return;
+  MutexLock lock(mutex_);
+  const uint64_t end = address + bytes.size();
+  if (!Find(address) && !Find(end - 1) && bytes.size() < arch::kPageSize) return;
+  for (const auto& [call, s] : sites_) {
+    if (!Active(s) || !Overlaps(s.site.start, s.site.start + 8, address, end)) continue;
+    for (uint64_t i = 0; i < kJumpSize; ++i) {
+      uint64_t at = s.site.start + i;
+      if (at >= address && at < end) {
+        bytes[at - address] = static_cast<std::byte>(s.site.original[i]);
+      }
+    }
+  }
+}
+
+}  // namespace msentry::systrap
