@@ -1,10 +1,12 @@
 #include "platform/systrap/address_space.h"
 
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "platform/systrap/guest_thread.h"
 #include "platform/systrap/keeper.h"
 #include "platform/systrap/platform_impl.h"
 
@@ -14,9 +16,32 @@ Space::~Space() {
   if (pid() > 0) platform_.keeper().Release(pid(), this);
 }
 
+void Space::AddThread(Thread* thread) {
+  threads_.fetch_add(1, std::memory_order_relaxed);
+  MutexLock lock(mutex_);
+  members_.push_back(thread);
+}
+
+bool Space::DropThread(Thread* thread) {
+  MutexLock lock(mutex_);
+  std::erase(members_, thread);
+  return threads_.fetch_sub(1, std::memory_order_acq_rel) == 1;
+}
+
+namespace {
+
+// The part of a range that is the guest's; beyond it lie the stub's own pages.
+size_t InGuestRange(uint64_t address, size_t length) {
+  if (address >= arch::kTaskSize) return 0;
+  return std::min<uint64_t>(length, arch::kTaskSize - address);
+}
+
+}  // namespace
+
 // The process is reaped only by ~Space, so its pid cannot be another's while we are here.
 Result<size_t> Space::CopyIn(uint64_t address, std::span<std::byte> out) {
   if (out.empty()) return size_t{0};
+  out = out.first(InGuestRange(address, out.size()));
   iovec local{out.data(), out.size()};
   iovec remote{reinterpret_cast<void*>(address), out.size()};
   ssize_t n = process_vm_readv(pid(), &local, 1, &remote, 1, 0);
@@ -27,6 +52,7 @@ Result<size_t> Space::CopyIn(uint64_t address, std::span<std::byte> out) {
 
 Result<size_t> Space::CopyOut(uint64_t address, std::span<const std::byte> in) {
   if (in.empty()) return size_t{0};
+  in = in.first(InGuestRange(address, in.size()));
   iovec local{const_cast<std::byte*>(in.data()), in.size()};
   iovec remote{reinterpret_cast<void*>(address), in.size()};
   ssize_t n = process_vm_writev(pid(), &local, 1, &remote, 1, 0);
@@ -34,8 +60,50 @@ Result<size_t> Space::CopyOut(uint64_t address, std::span<const std::byte> in) {
   return static_cast<size_t>(n);
 }
 
+Thread* Space::Borrow() {
+  MutexLock lock(mutex_);
+  for (Thread* thread : members_) {
+    if (thread->TrySeize()) return thread;
+  }
+  return nullptr;
+}
+
+Result<> Space::ForceWritePiece(Thread& thread, uint64_t address, std::span<const std::byte> in,
+                                int protection) {
+  uint64_t begin = address & ~(arch::kPageSize - 1);
+  uint64_t length = address + in.size() - begin;
+  int open = protection | PROT_READ | PROT_WRITE;
+  TRY(thread.ExecuteSeized(HostCall(SYS_mprotect, begin, length, static_cast<uint64_t>(open))));
+  Result<size_t> n = CopyOut(address, in);
+  TRY(thread.ExecuteSeized(HostCall(SYS_mprotect, begin, length,
+                                    static_cast<uint64_t>(protection))));
+  if (!n.ok() || *n != in.size()) return Errno::kEFAULT;
+  return Ok();
+}
+
 Result<size_t> Space::ForceCopyOut(uint64_t address, std::span<const std::byte> in) {
-  return CopyOut(address, in);
+  in = in.first(InGuestRange(address, in.size()));
+  if (in.empty()) return Errno::kEFAULT;
+  // The protections can be changed by a thread of the space only; a debugger has stopped them all.
+  Thread* thread = Borrow();
+  if (!thread) return CopyOut(address, in);
+  for (const PatchPlan& plan : patcher_->Undo(address, in.size())) thread->CarryOutSeized(plan);
+  size_t done = 0;
+  Result<> result = Ok();
+  while (done < in.size()) {
+    std::optional<Patcher::Protected> at = patcher_->Protection(address + done);
+    if (!at) {
+      result = Errno::kEFAULT;
+      break;
+    }
+    size_t n = std::min<uint64_t>(in.size() - done, at->end - (address + done));
+    result = ForceWritePiece(*thread, address + done, in.subspan(done, n), at->protection);
+    if (!result.ok()) break;
+    done += n;
+  }
+  thread->Unseize();
+  if (done == 0) return Errno::kEFAULT;
+  return done;
 }
 
 int Space::host_pid() const { return dead() ? -1 : pid(); }

@@ -16,6 +16,7 @@
 namespace msentry::systrap {
 
 class SystrapPlatform;
+class Thread;
 
 class Space final : public platform::AddressSpace {
  public:
@@ -41,14 +42,16 @@ class Space final : public platform::AddressSpace {
   void SetPatcher(std::unique_ptr<Patcher> patcher) { patcher_ = std::move(patcher); }
 
   int slots_fd() const { return slots_->fd(); }
+  // The child has it now; the mappings stay.
+  void CloseSlotsFd() { slots_->CloseFd(); }
   Slot* slot(uint32_t index) const { return slots_->At(index); }
   Result<uint32_t> AllocateSlot();
   // The slot of a thread that has been told to end; reused when the host thread is gone.
   void RetireSlot(uint32_t index);
 
-  void AddThread() { threads_.fetch_add(1, std::memory_order_relaxed); }
+  void AddThread(Thread* thread);
   // True when that was the last one.
-  bool DropThread() { return threads_.fetch_sub(1, std::memory_order_acq_rel) == 1; }
+  bool DropThread(Thread* thread);
   int threads() const { return threads_.load(std::memory_order_relaxed); }
 
   // Sends the interrupt signal to host thread `tid` of this process, if both are still there.
@@ -61,6 +64,10 @@ class Space final : public platform::AddressSpace {
   std::atomic<bool> multi_threaded{false};  // has ever had two threads
 
  private:
+  // A thread of this space that is not busy, seized for operations of ours; null if there is none.
+  Thread* Borrow();
+  Result<> ForceWritePiece(Thread& thread, uint64_t address, std::span<const std::byte> in,
+                           int protection);
   int pid() const { return pid_.load(std::memory_order_acquire); }
 
   SystrapPlatform& platform_;
@@ -71,6 +78,7 @@ class Space final : public platform::AddressSpace {
   const std::unique_ptr<SlotFile> slots_;  // allocation under mutex_; At() needs no lock
   std::unique_ptr<Patcher> patcher_;
   std::vector<uint32_t> retired_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Thread*> members_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace msentry::systrap

@@ -13,7 +13,7 @@ constexpr uint64_t kTrampolineAt = kOutOffset + kOutMax - kTrampolineSize;
 
 }  // namespace
 
-bool Thread::CarryOut(const PatchPlan& plan) {
+std::vector<Op> Thread::PatchOps(const PatchPlan& plan) {
   std::vector<Op> ops;
   if (plan.trampoline) {
     memcpy(SlotFile::Bytes(slot_, kTrampolineAt), plan.code, kTrampolineSize);
@@ -25,11 +25,20 @@ bool Thread::CarryOut(const PatchPlan& plan) {
   ops.push_back(Op{kOpPatch, 0, {plan.start, plan.old_bytes, plan.new_bytes, flags}});
   ops.push_back(HostCall(SYS_mprotect, plan.page, plan.page_length,
                          static_cast<uint64_t>(plan.protection)));
+  return ops;
+}
+
+bool Thread::CarryOut(const PatchPlan& plan) {
+  std::vector<Op> ops = PatchOps(plan);
   std::deque<Expected> calls;
   for (const Op& op : ops) Announce(op, -1, calls);
   __atomic_store_n(&slot_->patch_failed, 1, __ATOMIC_RELAXED);
   return Execute(ops, std::move(calls)).ok() &&
          __atomic_load_n(&slot_->patch_failed, __ATOMIC_RELAXED) == 0;
+}
+
+void Thread::CarryOutSeized(const PatchPlan& plan) {
+  for (const Op& op : PatchOps(plan)) (void)ExecuteSeized(op).ok();
 }
 
 bool Thread::MapArena(uint64_t call) {

@@ -99,14 +99,17 @@ Thread::Thread(SystrapPlatform& platform, RefPtr<Space> space, uint32_t index, u
       index_(index),
       slot_(space_->slot(index)),
       fs_base_(fs_base) {
-  space_->AddThread();
+  space_->AddThread(this);
 }
 
 Thread::~Thread() {
+  bool last = space_->DropThread(this);
+  // A borrower is done with it. Off the fibers the scheduler has ended, and who holds it never will
+  // let go.
+  if (sched::CurrentFiber()) Seize();
   platform_.EndRun(this);
   if (nonce_ && !ready_) platform_.keeper().ForgetChild(nonce_);
   int tid = tid_.load(std::memory_order_relaxed);
-  bool last = space_->DropThread();
   if (abandoned_ && !last) {
     space_->RetireSlot(index_);
   } else if (last || !ready_) {
@@ -201,6 +204,9 @@ platform::Event Thread::Switch(arch::Registers& registers) {
   if (registers.gs_base != gs_base_) {
     gs_base_ = registers.gs_base;
     slot_->guest_gs = gs_base_;
+    // The jumps' target needs gs to be ours.
+    for (const PatchPlan& plan : space_->patcher().Undo(0, ~uint64_t{0})) CarryOut(plan);
+    host_rip_ = guest_rip_ = 0;
   }
   while (pending_.size() > kMaxOps) {
     if (!ExecuteSome({}).ok() && gone_) return {.kind = Kind::kExited};
@@ -228,6 +234,7 @@ platform::Event Thread::Switch(arch::Registers& registers) {
 
 // One stay in guest code, from the reply to the next request.
 bool Thread::RunGuest() {
+  Seize();
   if (!pending_.empty()) {
     memcpy(SlotFile::Bytes(slot_, kOpsOffset), pending_.data(), pending_.size() * sizeof(Op));
   }
@@ -243,6 +250,7 @@ bool Thread::RunGuest() {
   tsc_since_.store(0, std::memory_order_relaxed);
   tsc_used_.store(tsc_used_.load(std::memory_order_relaxed) + used, std::memory_order_relaxed);
   space_->tsc_total.fetch_add(used, std::memory_order_relaxed);
+  Unseize();
   return there;
 }
 
@@ -299,7 +307,45 @@ platform::Event Thread::ReadEvent(arch::Registers& registers) {
   }
 }
 
+void Thread::Seize() {
+  // Held for the length of a few operations at most.
+  while (busy_.exchange(true, std::memory_order_acquire)) {
+    if (sched::CurrentFiber()) sched::Yield();
+  }
+}
+
+bool Thread::TrySeize() {
+  if (!ready_ || gone_ || busy_.exchange(true, std::memory_order_acquire)) return false;
+  return true;
+}
+
+Result<> Thread::ExecuteSeized(const Op& op) {
+  *reinterpret_cast<Op*>(SlotFile::Bytes(slot_, kOpsOffset)) = op;
+  std::deque<Expected> calls;
+  Announce(op, -1, calls);
+  bool announced = !calls.empty();
+  if (announced) platform_.keeper().Expect(this, std::move(calls));
+  platform_.BeginRun(this);
+  Post(1, kReport);
+  bool there = Await();
+  if (announced) platform_.keeper().Forget(this);
+  if (!there) return Errno::kESRCH;
+  TRY(ReadDone());
+  return Ok();
+}
+
+Result<int64_t> Thread::ReadDone() {
+  if (__atomic_load_n(&slot_->kind, __ATOMIC_RELAXED) != kDone) {
+    Broken("a request while operations were due");
+    return Errno::kESRCH;
+  }
+  int64_t value = __atomic_load_n(&slot_->value, __ATOMIC_RELAXED);
+  if (value < 0 && value >= -4095) return FromHost(static_cast<int>(-value));
+  return value;
+}
+
 Result<int64_t> Thread::ExecuteSome(std::span<const Op> ops) {
+  Seize();
   // What was deferred goes first, in order.
   size_t count = 0;
   Op* out = reinterpret_cast<Op*>(SlotFile::Bytes(slot_, kOpsOffset));
@@ -310,14 +356,10 @@ Result<int64_t> Thread::ExecuteSome(std::span<const Op> ops) {
   for (const Op& op : ops) out[count++] = op;
   platform_.BeginRun(this);
   Post(static_cast<uint32_t>(count), kReport);
-  if (!Await()) return Errno::kESRCH;
-  if (__atomic_load_n(&slot_->kind, __ATOMIC_RELAXED) != kDone) {
-    Broken("a request while operations were due");
-    return Errno::kESRCH;
-  }
-  int64_t value = __atomic_load_n(&slot_->value, __ATOMIC_RELAXED);
-  if (value < 0 && value >= -4095) return FromHost(static_cast<int>(-value));
-  return value;
+  bool there = Await();
+  Result<int64_t> result = there ? ReadDone() : Result<int64_t>(Errno::kESRCH);
+  Unseize();
+  return result;
 }
 
 Result<int64_t> Thread::Execute(std::span<const Op> ops, std::deque<Expected> calls) {

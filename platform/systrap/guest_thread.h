@@ -3,7 +3,8 @@
 // At any time either the stub has the ball (guest code runs, or operations are carried out) or we
 // have it (a request is posted and not yet answered). Only the owner fiber answers, so everything
 // here without a note is the owner's; what other threads touch is atomic or the keeper's and the
-// run list's, under their locks.
+// run list's, under their locks. Another fiber can seize a thread that is not busy for a moment
+// (Space::ForceCopyOut); whoever posts to the stub holds busy_.
 #pragma once
 
 #include <atomic>
@@ -56,6 +57,12 @@ class Thread final : public platform::GuestThread {
   // The zygote: its setup left it waiting for a reply.
   void Adopt(int pid);
 
+  // For Space, from any fiber. A seized thread's owner waits when it wants to go on.
+  bool TrySeize();
+  void Unseize() { busy_.store(false, std::memory_order_release); }
+  Result<> ExecuteSeized(const Op& op);
+  void CarryOutSeized(const PatchPlan& plan);
+
   // Of the run list (SystrapPlatform), under its lock except where atomic.
   struct Run {
     std::atomic<bool> listed{false};  // the stub has the ball
@@ -77,6 +84,9 @@ class Thread final : public platform::GuestThread {
   // Carries out operations; the last one's result, or the error of the one that failed.
   Result<int64_t> Execute(std::span<const Op> ops, std::deque<Expected> calls = {});
   Result<int64_t> ExecuteSome(std::span<const Op> ops);
+  Result<int64_t> ReadDone();
+  void Seize();
+  std::vector<Op> PatchOps(const PatchPlan& plan);
   platform::Event ReadEvent(arch::Registers& registers);
   void WriteRegisters(const arch::Registers& registers, uint64_t rip);
   bool RunGuest();
@@ -94,8 +104,9 @@ class Thread final : public platform::GuestThread {
   const uint32_t index_;
   Slot* const slot_;
   std::atomic<int> tid_{-1};       // host thread; known once the stub said so
-  bool gone_ = false;
-  bool ready_ = false;             // its first request has been taken
+  std::atomic<bool> busy_{false};
+  std::atomic<bool> gone_{false};
+  std::atomic<bool> ready_{false};  // its first request has been taken
   bool abandoned_ = false;
   uint64_t nonce_ = 0;             // of a forked child, until it has come
   uint64_t fs_base_;               // what the host thread has

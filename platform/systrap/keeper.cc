@@ -211,6 +211,7 @@ bool Keeper::AdmitChild(const seccomp_notif& call) {
   threads_[pid] = child;
   child->Arrived(pid);
   SendFd(call.id, child->space()->slots_fd());
+  child->space()->CloseSlotsFd();
   return true;
 }
 

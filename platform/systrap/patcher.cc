@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "absl/container/inlined_vector.h"
 #include "platform/systrap/stub/abi.h"
 #include "sentry/base/check.h"
 
@@ -72,26 +73,50 @@ const Patcher::Mapping* Patcher::Find(uint64_t address) const {
   return &*it;
 }
 
-std::optional<int> Patcher::Protection(uint64_t address) {
+std::optional<Patcher::Protected> Patcher::Protection(uint64_t address) {
   MutexLock lock(mutex_);
   const Mapping* m = Find(address);
   if (!m) return std::nullopt;
-  return m->protection;
+  return Protected{m->protection, m->end};
 }
 
-void Patcher::EraseMappings(uint64_t begin, uint64_t end) {
-  std::vector<Mapping> kept;
-  bool changed = false;
-  for (const Mapping& m : mappings_) {
-    if (!Overlaps(m.begin, m.end, begin, end)) {
-      kept.push_back(m);
-      continue;
-    }
-    changed = true;
-    if (m.begin < begin) kept.push_back({m.begin, begin, m.protection});
-    if (m.end > end) kept.push_back({end, m.end, m.protection});
+void Patcher::Replace(uint64_t begin, uint64_t end, std::span<const Mapping> with) {
+  auto first = std::lower_bound(mappings_.begin(), mappings_.end(), begin,
+                                [](const Mapping& m, uint64_t a) { return m.end <= a; });
+  auto last = std::lower_bound(first, mappings_.end(), end,
+                               [](const Mapping& m, uint64_t a) { return m.begin < a; });
+  // At most two pieces are left of what was there, around the new ones.
+  absl::InlinedVector<Mapping, 6> pieces;
+  if (first != last && first->begin < begin) {
+    pieces.push_back(*first);
+    pieces.back().end = begin;
   }
-  if (changed) mappings_ = std::move(kept);
+  for (const Mapping& m : with) pieces.push_back(m);
+  if (first != last && std::prev(last)->end > end) {
+    pieces.push_back(*std::prev(last));
+    pieces.back().begin = end;
+  }
+  // Neighbours of one kind become one.
+  if (first != mappings_.begin()) pieces.insert(pieces.begin(), *--first);
+  if (last != mappings_.end()) pieces.push_back(*last++);
+  size_t n = 0;
+  for (const Mapping& m : pieces) {
+    if (n > 0 && pieces[n - 1].end == m.begin && pieces[n - 1].SameKind(m)) {
+      pieces[n - 1].end = m.end;
+    } else {
+      pieces[n++] = m;
+    }
+  }
+  size_t at = static_cast<size_t>(first - mappings_.begin());
+  size_t old = static_cast<size_t>(last - first);
+  size_t shared = std::min(old, n);
+  std::copy_n(pieces.begin(), shared, first);
+  if (n < old) mappings_.erase(first + static_cast<ptrdiff_t>(shared), last);
+  if (n > old) {
+    mappings_.insert(mappings_.begin() + static_cast<ptrdiff_t>(at + shared),
+                     pieces.begin() + static_cast<ptrdiff_t>(shared),
+                     pieces.begin() + static_cast<ptrdiff_t>(n));
+  }
 }
 
 void Patcher::EraseSites(uint64_t begin, uint64_t end) {
@@ -112,7 +137,7 @@ void Patcher::EraseSites(uint64_t begin, uint64_t end) {
 
 bool Patcher::FillPages(PatchPlan& plan) const {
   const Mapping* m = Find(plan.start);
-  if (!m || m->end < plan.start + 8) return false;
+  if (!m || !m->private_file || m->end < plan.start + 8) return false;
   plan.page = PageDown(plan.start);
   plan.page_length = PageUp(plan.start + 8) - plan.page;
   plan.protection = m->protection;
@@ -153,17 +178,13 @@ std::vector<PatchPlan> Patcher::Before(const platform::MemoryOp& op) {
     // The guest may be about to write its code itself.
     if (op.protection & PROT_WRITE) UndoRange(begin, end, undo);
     std::vector<Mapping> changed;
-    for (const Mapping& m : mappings_) {
-      if (Overlaps(m.begin, m.end, begin, end)) {
-        changed.push_back({std::max(m.begin, begin), std::min(m.end, end), op.protection});
-      }
+    for (auto it = std::lower_bound(mappings_.begin(), mappings_.end(), begin,
+                                    [](const Mapping& m, uint64_t a) { return m.end <= a; });
+         it != mappings_.end() && it->begin < end; ++it) {
+      changed.push_back({std::max(it->begin, begin), std::min(it->end, end), op.protection,
+                         it->private_file});
     }
-    if (!changed.empty()) {
-      EraseMappings(begin, end);
-      mappings_.insert(mappings_.end(), changed.begin(), changed.end());
-      std::sort(mappings_.begin(), mappings_.end(),
-                [](const Mapping& a, const Mapping& b) { return a.begin < b.begin; });
-    }
+    Replace(begin, end, changed);
     return undo;
   }
   auto replaced = [&](uint64_t from, uint64_t to) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -178,19 +199,27 @@ std::vector<PatchPlan> Patcher::Before(const platform::MemoryOp& op) {
       arena.used.assign(kArenaSize / kTrampolineSize, true);  // not ours any more
     }
     if (!sites_.empty()) EraseSites(from, to);
-    EraseMappings(from, to);
   };
   if (op.kind == Kind::kRemap) {
     // Moved code keeps our jumps but not our notes of them: put it right before it moves.
     UndoRange(begin, end, undo);
     replaced(op.new_address, op.new_address + op.new_length);
+    Mapping moved{};
+    if (const Mapping* m = Find(begin)) moved = *m;
+    Replace(begin, end, {});
+    moved.begin = op.new_address;
+    moved.end = op.new_address + op.new_length;
+    Replace(moved.begin, moved.end, std::span(&moved, 1));
+    replaced(begin, end);
+    return undo;
   }
   replaced(begin, end);
-  if (op.kind == Kind::kMapFile && (op.flags & MAP_PRIVATE)) {
-    Mapping m{begin, end, op.protection};
-    mappings_.insert(std::upper_bound(mappings_.begin(), mappings_.end(), begin,
-                                      [](uint64_t a, const Mapping& x) { return a < x.begin; }),
-                     m);
+  if (op.kind == Kind::kUnmap) {
+    Replace(begin, end, {});
+  } else {
+    Mapping m{begin, end, op.protection,
+              op.kind == Kind::kMapFile && (op.flags & MAP_TYPE) == MAP_PRIVATE};
+    Replace(begin, end, std::span(&m, 1));
   }
   return undo;
 }
@@ -198,7 +227,7 @@ std::vector<PatchPlan> Patcher::Before(const platform::MemoryOp& op) {
 bool Patcher::Trapped(uint64_t call) {
   MutexLock lock(mutex_);
   const Mapping* m = Find(call);
-  if (!m || !(m->protection & PROT_EXEC)) return false;
+  if (!m || !m->private_file || !(m->protection & PROT_EXEC)) return false;
   Site& s = sites_[call];
   if (s.state == State::kRefused || s.state == State::kPatching) return false;
   ++s.traps;

@@ -1,5 +1,6 @@
-// Patcher: what a guest address space's code looks like to us, and which call sites of it have been
-// turned into jumps (patch_forms.h). Bookkeeping only: a Thread carries the plans out.
+// Patcher: the protections of a guest address space, as its memory operations made them, and which
+// call sites have been turned into jumps (patch_forms.h). Bookkeeping only: a Thread carries the
+// plans out.
 //
 // Only private file mappings are patched: the first write makes a private copy of the page, which
 // goes away with the mapping and is inherited by fork. A guest's debugger, and every copy the sentry
@@ -72,13 +73,21 @@ class Patcher {
   void HidePatches(uint64_t address, std::span<std::byte> bytes);
   // The patches in a range that is about to be written, to be undone first.
   std::vector<PatchPlan> Undo(uint64_t address, uint64_t length);
-  // The protection of the private file mapping at `address`, if it is one.
-  std::optional<int> Protection(uint64_t address);
+  // The protection at `address` and where it ends; nothing if nothing is mapped there.
+  struct Protected {
+    int protection;
+    uint64_t end;
+  };
+  std::optional<Protected> Protection(uint64_t address);
 
  private:
-  struct Mapping {  // a private file mapping
+  struct Mapping {
     uint64_t begin, end;
     int protection;
+    bool private_file;  // may be patched
+    bool SameKind(const Mapping& o) const {
+      return protection == o.protection && private_file == o.private_file;
+    }
   };
   enum class State : uint8_t { kCounting, kPatching, kPatched, kTorn, kRefused };
   struct Site {
@@ -92,7 +101,9 @@ class Patcher {
     std::vector<bool> used;
   };
 
-  void EraseMappings(uint64_t begin, uint64_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Replaces what is noted for [begin, end) by `with` (sorted, inside the range).
+  void Replace(uint64_t begin, uint64_t end, std::span<const Mapping> with)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   const Mapping* Find(uint64_t address) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void EraseSites(uint64_t begin, uint64_t end) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void UndoRange(uint64_t begin, uint64_t end, std::vector<PatchPlan>& plans)

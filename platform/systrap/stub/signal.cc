@@ -130,6 +130,8 @@ extern "C" void stub_on_signal(int signal, const void* raw, StubUcontext* c) {
   Slot* slot = ThisSlot();
   SigInfo info = *static_cast<const SigInfo*>(raw);
   info.signo = signal;
+  // kill(2) from outside: no fault and no trap, whatever number it has.
+  if (signal != kInterruptSignal && info.code <= 0) return;
   if (c->rip >= kText && c->rip < kText + kTextMax) {
     InStub(slot, c, info);
     return;

@@ -10,6 +10,11 @@ struct KernelSigaction {
   uint64_t handler, flags, restorer, mask;
 };
 
+void Ignore(int signal) {
+  KernelSigaction action = {1 /* SIG_IGN */, 0, 0, 0};
+  Sys(kNrRtSigaction, signal, reinterpret_cast<uint64_t>(&action), 0, 8);  // not KILL and STOP
+}
+
 void Catch(int signal) {
   // SIGINFO | ONSTACK | RESTORER | NODEFER, empty mask: see stub_handler.
   KernelSigaction action = {reinterpret_cast<uint64_t>(&stub_handler),
@@ -49,6 +54,8 @@ extern "C" void stub_main(const uint64_t* initial_stack) {
   Sys(kNrMadvise, kPrivate, kPrivateSize, 15 /* MADV_NOHUGEPAGE */);
   Sys(kNrClose, 1);
   Sys(kNrClose, 2);
+  // Signals from outside are not for guests.
+  for (int signal = 1; signal <= 64; ++signal) Ignore(signal);
   const int caught[] = {4, 5, 7, 8, 11, 31, kInterruptSignal};  // ILL TRAP BUS FPE SEGV SYS, ours
   for (int signal : caught) Catch(signal);
   Slot* slot = SlotAt(0);
