@@ -44,7 +44,7 @@ Result<size_t> Space::CopyIn(uint64_t address, std::span<std::byte> out) {
   out = out.first(InGuestRange(address, out.size()));
   iovec local{out.data(), out.size()};
   iovec remote{reinterpret_cast<void*>(address), out.size()};
-  ssize_t n = process_vm_readv(pid(), &local, 1, &remote, 1, 0);
+  ssize_t n = process_vm_readv(AwaitHost(), &local, 1, &remote, 1, 0);
   if (n <= 0) return Errno::kEFAULT;
   patcher_->HidePatches(address, out.first(static_cast<size_t>(n)));
   return static_cast<size_t>(n);
@@ -55,7 +55,7 @@ Result<size_t> Space::CopyOut(uint64_t address, std::span<const std::byte> in) {
   in = in.first(InGuestRange(address, in.size()));
   iovec local{const_cast<std::byte*>(in.data()), in.size()};
   iovec remote{reinterpret_cast<void*>(address), in.size()};
-  ssize_t n = process_vm_writev(pid(), &local, 1, &remote, 1, 0);
+  ssize_t n = process_vm_writev(AwaitHost(), &local, 1, &remote, 1, 0);
   if (n <= 0) return Errno::kEFAULT;
   return static_cast<size_t>(n);
 }
@@ -108,16 +108,43 @@ Result<size_t> Space::ForceCopyOut(uint64_t address, std::span<const std::byte> 
 
 int Space::host_pid() const { return dead() ? -1 : pid(); }
 
-void Space::Kill() { Signal(0, SIGKILL); }
+void Space::SetHost(int pid) {
+  MutexLock lock(mutex_);
+  pid_.store(pid, std::memory_order_release);
+  if (killed_) kill(pid, SIGKILL);
+  for (sched::Fiber* fiber : waiting_) sched::Unpark(fiber);
+  waiting_.clear();
+}
+
+int Space::AwaitHost() {
+  if (int there = pid(); there > 0) return there;
+  sched::Fiber* fiber = sched::CurrentFiber();
+  const int64_t deadline = sched::NowNs() + kStartTimeoutNs;
+  while (fiber && !dead() && sched::NowNs() < deadline) {
+    {
+      MutexLock lock(mutex_);
+      if (pid() > 0) break;
+      waiting_.push_back(fiber);
+    }
+    sched::Park(deadline);
+    MutexLock lock(mutex_);
+    std::erase(waiting_, fiber);
+  }
+  return pid();
+}
+
+void Space::Kill() {
+  MutexLock lock(mutex_);
+  if (pid() > 0 && !dead()) {
+    kill(pid(), SIGKILL);
+  } else {
+    killed_ = true;
+  }
+}
 
 void Space::Signal(int tid, int signal) {
   int pid = this->pid();
-  if (pid <= 0 || dead()) return;
-  if (tid == 0) {
-    kill(pid, signal);
-  } else {
-    syscall(SYS_tgkill, pid, tid, signal);
-  }
+  if (pid > 0 && tid > 0 && !dead()) syscall(SYS_tgkill, pid, tid, signal);
 }
 
 bool Space::Owns(int tid) const { return syscall(SYS_tgkill, pid(), tid, 0) == 0; }

@@ -15,6 +15,9 @@
 
 namespace msentry::systrap {
 
+// A child or thread that does not come within this time never will: its process is killed.
+inline constexpr int64_t kStartTimeoutNs = 10'000'000'000;
+
 class SystrapPlatform;
 class Thread;
 
@@ -32,7 +35,7 @@ class Space final : public platform::AddressSpace {
 
   // The process that runs this space. Set once: for the zygote at its start, for a forked child
   // when it presents itself (keeper).
-  void SetHost(int pid) { pid_.store(pid, std::memory_order_release); }
+  void SetHost(int pid);
   // The process has ended: every Switch of its threads returns kExited.
   void MarkDead();
   bool dead() const { return dead_.load(std::memory_order_acquire); }
@@ -68,6 +71,8 @@ class Space final : public platform::AddressSpace {
   Thread* Borrow();
   Result<> ForceWritePiece(Thread& thread, uint64_t address, std::span<const std::byte> in,
                            int protection);
+  // The process, when it has come; -1 if it does not. A forked child's parent goes on before it has.
+  int AwaitHost();
   int pid() const { return pid_.load(std::memory_order_acquire); }
 
   SystrapPlatform& platform_;
@@ -78,6 +83,8 @@ class Space final : public platform::AddressSpace {
   const std::unique_ptr<SlotFile> slots_;  // allocation under mutex_; At() needs no lock
   std::unique_ptr<Patcher> patcher_;
   std::vector<uint32_t> retired_ ABSL_GUARDED_BY(mutex_);
+  bool killed_ ABSL_GUARDED_BY(mutex_) = false;  // before it has come
+  std::vector<sched::Fiber*> waiting_ ABSL_GUARDED_BY(mutex_);  // for it to come
   std::vector<Thread*> members_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -15,9 +15,6 @@
 namespace msentry::systrap {
 namespace {
 
-// A child or thread that does not come within this time never will: its process is killed.
-constexpr int64_t kStartTimeoutNs = 10'000'000'000;
-
 // SlotRegs is arch::Registers under another name: the stub includes nothing of the sentry.
 static_assert(sizeof(SlotRegs) == sizeof(arch::Registers));
 static_assert(offsetof(SlotRegs, rax) == offsetof(arch::Registers, rax));
