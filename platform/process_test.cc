@@ -138,7 +138,7 @@ TEST_P(ProcessTest, EndOfTheLastThreadEndsTheProcess) {
       sched::Park(sched::NowNs() + 1'000'000);
     }
   });
-  EXPECT_LE(after, before);
+  EXPECT_LE(after, before + 2);  // a platform may have filled its pool meanwhile
 }
 
 TEST_P(ProcessTest, KillEndsSwitchesOfAllThreads) {
