@@ -21,7 +21,7 @@ class Mounter {
  public:
   Mounter(kernel::Kernel& kernel, const MountOptions& options, std::string* why)
       : kernel_(kernel), options_(options), config_(options.config), why_(*why), creds_(AllPowerful()), ctx_(kernel.vfs(), *creds_) {
-    ctx_.umask = 022;
+    ctx_.umask = 0;  // devices have the modes they are given
   }
 
   Result<> Run(ScopedFd gofer, std::string* cwd) {
