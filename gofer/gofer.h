@@ -16,4 +16,9 @@ namespace msentry::gofer {
 // the exit status: 0, or 1 after one line on stderr that says what could not be opened or set up.
 int Main(const Config& config);
 
+// Lets the calling process and its children have as many fds as the host allows: every file that
+// the sandbox knows costs the gofer one. Root can raise the hard limit, but not from inside a user
+// namespace: call it before entering one. Main calls it too.
+void RaiseFdLimit();
+
 }  // namespace msentry::gofer

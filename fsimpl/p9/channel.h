@@ -42,11 +42,23 @@ class Channel {
   // Replies may be this long; set once the version is agreed on.
   void SetMaxMessage(uint32_t bytes) { max_message_ = bytes; }
 
+  // What to do when the server runs out of fds: gives back some of our fids (Clunk) and returns
+  // whether there were any; the request is then sent again. Set once, before the first call.
+  void SetRelief(absl::AnyInvocable<bool()> relief) { relief_ = std::move(relief); }
+  static bool IsShortOfFds(Errno e) { return e == Errno::kEMFILE || e == Errno::kENFILE; }
+  static constexpr int kReliefs = 4;  // attempts
+  bool Relieve() { return relief_ && relief_(); }
+
   template <typename T, typename R>
   Result<R> Call(const T& request, Response& response) {
     std::vector<uint8_t> bytes;
     Encode(bytes, kNoTag, request);
-    TRY(Exchange(bytes, R::kType, response));
+    Result<> exchanged = Exchange(bytes, R::kType, response);
+    for (int i = 0; !exchanged.ok() && IsShortOfFds(exchanged.error()) && i < kReliefs; ++i) {
+      if (!Relieve()) break;
+      exchanged = Exchange(bytes, R::kType, response);
+    }
+    if (!exchanged.ok()) return exchanged.error();
     R reply;
     if (!Decode(std::span<const uint8_t>(response.message), reply)) {
       Die("malformed reply");
@@ -91,6 +103,7 @@ class Channel {
   void Die(const char* why);
   void Complete(Waiting& waiting) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
+  absl::AnyInvocable<bool()> relief_;
   const ScopedFd socket_;
   sched::Scheduler* const scheduler_;
   const int64_t spin_ns_;

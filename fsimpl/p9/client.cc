@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "sentry/base/log.h"
+#include "vfs/dentry_cache.h"
 
 namespace msentry::p9 {
 namespace {
@@ -26,7 +27,7 @@ bool IsSane(const Attr& attr) {
     case S_IFBLK:
     case S_IFIFO:
     case S_IFSOCK:
-      return (attr.mode & ~(S_IFMT | 07777)) == 0 && attr.size <= INT64_MAX;
+      return (attr.mode & ~(S_IFMT | 07777)) == 0 && attr.size <= INT64_MAX && attr.blksize != 0;
     default:
       return false;
   }
@@ -37,6 +38,23 @@ Result<Attr> Sane(const Attr& attr) {
   return attr;
 }
 
+// The server has no fds left: a quarter of the cached names goes, here and for good, and with them
+// the fids of files that nobody uses.
+bool ForgetSomeFiles() {
+  constexpr size_t kLeast = 512;
+  vfs::DentryCache& cache = vfs::DentryCache::Get();
+  size_t size = cache.size();
+  if (size < kLeast) return false;
+  size_t limit = size - size / 4;
+  cache.SetLimit(limit);
+  for (size_t before = size + 1; cache.size() > limit && cache.size() < before;) {
+    before = cache.size();
+    // Names found lately get a second chance on the first round over them.
+    for (int i = 0; i < 64 && cache.size() > limit; ++i) cache.Shrink();
+  }
+  return cache.size() < size;
+}
+
 }  // namespace
 
 bool HostFstat(int fd, struct stat* st) { return syscall(SYS_fstat, fd, st) == 0; }
@@ -45,6 +63,7 @@ Result<std::shared_ptr<Client>> Client::Connect(ScopedFd socket, sched::Schedule
                                                 const ConnectOptions& options) {
   std::shared_ptr<Client> client(new Client);
   client->channel_ = TRY(Channel::Create(std::move(socket), scheduler));
+  client->channel_->SetRelief(ForgetSomeFiles);
   TRY(client->Negotiate(options));
   return client;
 }
@@ -120,7 +139,15 @@ Result<NewFile> Client::Attach(std::string_view aname) {
 }
 
 Result<Walked> Client::Walk(FidNumber from, std::span<const std::string_view> names) {
-  if (!extended_) return WalkPlain(from, names);
+  for (int i = 0;; ++i) {
+    Walked walked = TRY(extended_ ? WalkExtended(from, names) : WalkPlain(from, names));
+    if (!Channel::IsShortOfFds(walked.error) || i == Channel::kReliefs) return walked;
+    Clunk(walked.first, walked.attrs.size());
+    if (!channel_->Relieve()) return walked.error;
+  }
+}
+
+Result<Walked> Client::WalkExtended(FidNumber from, std::span<const std::string_view> names) {
   size_t count = std::min(names.size(), kMaxNames);
   Twalkattr request{.fid = from};
   request.newfid = TRY(AllocateFids(&count));

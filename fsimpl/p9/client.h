@@ -86,7 +86,8 @@ class Client {
                   std::string_view new_name, uint32_t flags);
 
   // One message's worth of entries (Dirent format) from cookie `offset` on; empty at the end.
-  Result<std::vector<uint8_t>> List(FidNumber dir, uint64_t offset);
+  // `at_end` is set when the server says that nothing follows.
+  Result<std::vector<uint8_t>> List(FidNumber dir, uint64_t offset, bool* at_end);
   // On a handle. At most MaxIo() bytes.
   Result<size_t> Read(FidNumber handle, uint64_t offset, std::span<std::byte> to);
   Result<size_t> Write(FidNumber handle, uint64_t offset, std::span<const std::byte> from);
@@ -115,6 +116,7 @@ class Client {
   }
   void FreeFids(FidNumber first, size_t count);
 
+  Result<Walked> WalkExtended(FidNumber from, std::span<const std::string_view> names);
   Result<Walked> WalkPlain(FidNumber from, std::span<const std::string_view> names);
   // newfid = fid walked by names.
   Result<> WalkTo(FidNumber fid, FidNumber newfid, std::span<const std::string_view> names);

@@ -173,12 +173,13 @@ Result<> Client::Rename(FidNumber old_dir, std::string_view old_name, FidNumber 
   return Ok();
 }
 
-Result<std::vector<uint8_t>> Client::List(FidNumber dir, uint64_t offset) {
+Result<std::vector<uint8_t>> Client::List(FidNumber dir, uint64_t offset, bool* at_end) {
   Response response;
   uint32_t count = static_cast<uint32_t>(MaxIo());
   if (extended_) {
     Rlist reply = TRY(
         (channel_->Call<Tlist, Rlist>({.fid = dir, .offset = offset, .count = count}, response)));
+    *at_end = reply.data.data.size() < count / 4;
     return std::vector<uint8_t>(reply.data.data.begin(), reply.data.data.end());
   }
   FidNumber handle = TRY(AllocateFid());

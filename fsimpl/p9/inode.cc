@@ -28,7 +28,7 @@ P9Inode::P9Inode(RefPtr<P9FileSystem> fs, FidNumber fid, const Attr& attr, std::
       learned_at_(fs->caching() ? 0 : sched::NowNs()),
       attr_(attr) {
   hook_.inode = this;
-  if (!target.empty() && IsSymlink()) SetLink(std::move(target));
+  if (!target.empty() && target.size() < vfs::kPathMax && IsSymlink()) SetLink(std::move(target));
 }
 
 P9Inode::~P9Inode() {

@@ -12,7 +12,8 @@ Result<std::shared_ptr<const Listing>> Listing::Fetch(Client& client, FidNumber 
   auto listing = std::make_shared<Listing>();
   uint64_t offset = 0;
   for (;;) {
-    std::vector<uint8_t> chunk = TRY(client.List(dir, offset));
+    bool at_end = false;
+    std::vector<uint8_t> chunk = TRY(client.List(dir, offset, &at_end));
     if (chunk.empty()) break;
     if (listing->bytes_.size() + chunk.size() > kMaxBytes) return Errno::kEIO;
     size_t base = listing->bytes_.size();
@@ -27,6 +28,7 @@ Result<std::shared_ptr<const Listing>> Listing::Fetch(Client& client, FidNumber 
       listing->starts_.push_back(static_cast<uint32_t>(base + at));
     }
     listing->bytes_.insert(listing->bytes_.end(), chunk.begin(), chunk.end());
+    if (at_end) break;
     if (last == offset) return Errno::kEIO;  // no progress
     offset = last;
   }

@@ -313,6 +313,21 @@ TEST(P9Hidden, HiddenFilesDoNotShow) {
   });
 }
 
+// More files than the gofer may have fds: cached ones are given up, and every call still works.
+TEST(P9Limits, GoferRunsOutOfFds) {
+  if (getuid() != 0) GTEST_SKIP() << "needs to become another user";
+  Bed bed({.uid = 65534, .fd_limit = 900});
+  for (int i = 0; i < 2000; ++i) WriteHost(bed.dir + "/f" + std::to_string(i), "x");
+  ASSERT_EQ(chmod(bed.dir.c_str(), 0777), 0);
+  bed.Run([&](World& w) {
+    for (int i = 0; i < 2000; ++i) {
+      ASSERT_EQ(MUST(vfs::Stat(w.Walk(), "/f" + std::to_string(i), 0)).size, 1u);
+    }
+    EXPECT_EQ(MUST(ReadAll(w, "/f7")), "x");
+    EXPECT_EQ(Names(w, "/").size(), 2002u);
+  });
+}
+
 // An ordinary user's gofer keeps what it may not set on the host in an attribute of the file.
 TEST(P9Mapped, OwnersAndModesOfAnOrdinaryUser) {
   if (getuid() != 0) GTEST_SKIP() << "needs to become another user";

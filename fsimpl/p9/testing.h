@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +29,7 @@ struct BedOptions {
   uint32_t uid = 0;  // whom the gofer runs as (needs root when not ours)
   std::vector<gofer::HiddenPath> hidden;
   bool unconfined = false;
+  uint64_t fd_limit = 0;  // of the gofer, when not 0; root's gofer would raise it again
   std::string directory;  // served instead of a new temporary one
   std::vector<gofer::IdRange> uid_map, gid_map;
 };
@@ -51,6 +53,10 @@ class Bed {
     CHECK(pid >= 0);
     if (pid == 0) {
       close(socket_.Release());
+      if (options_.fd_limit != 0) {
+        struct rlimit limit = {.rlim_cur = options_.fd_limit, .rlim_max = options_.fd_limit};
+        CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
+      }
       if (options_.uid != 0) CHECK(setgid(options_.uid) == 0 && setuid(options_.uid) == 0);
       _exit(gofer::Main({.attaches = {{.aname = "0",
                                        .host_path = dir,

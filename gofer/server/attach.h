@@ -75,7 +75,8 @@ class Attach {
                   std::string_view new_name, uint32_t flags);
 
   // Appends entries from cookie `offset` on (0 is the start) to `out`, up to `limit` bytes of it.
-  Result<> List(Node& dir, uint64_t offset, size_t limit, std::vector<uint8_t>& out);
+  // Returns whether that was the last of them.
+  Result<bool> List(Node& dir, uint64_t offset, size_t limit, std::vector<uint8_t>& out);
 
   Result<std::string> GetXattr(Node& node, std::string_view name);
   Result<> SetXattr(Node& node, std::string_view name, std::span<const uint8_t> value, int flags);

@@ -58,8 +58,12 @@ Result<OpenedFile> Attach::Create(const RefPtr<Node>& dir, std::string_view name
     Result<ScopedFd> fd = host::CreateExclusive(dir->fd.get(), name,
                                                 static_cast<int>(flags & kPassed), HostMode(mode));
     if (fd.ok()) {
-      ScopedFd path = TRY(host::Reopen(fd->get(), O_PATH));
-      Result<p9::Attr> attr = FinishCreation(path.get(), {.mode = mode, .uid = uid, .gid = gid});
+      ScopedFd path;
+      auto finish = [&]() -> Result<p9::Attr> {
+        path = TRY(host::Reopen(fd->get(), O_PATH));
+        return FinishCreation(path.get(), {.mode = mode, .uid = uid, .gid = gid});
+      };
+      Result<p9::Attr> attr = finish();
       if (!attr.ok()) {
         (void)host::Unlink(dir->fd.get(), name, false);
         return attr.error();

@@ -27,7 +27,7 @@ uint8_t QidTypeOf(uint8_t dirent_type) {
 
 }  // namespace
 
-Result<> Attach::List(Node& dir, uint64_t offset, size_t limit, std::vector<uint8_t>& out) {
+Result<bool> Attach::List(Node& dir, uint64_t offset, size_t limit, std::vector<uint8_t>& out) {
   if (!dir.IsDir()) return Errno::kENOTDIR;
   const size_t start = out.size();
   limit += start;
@@ -38,7 +38,7 @@ Result<> Attach::List(Node& dir, uint64_t offset, size_t limit, std::vector<uint
       p9::AppendDirent(out, {.qid = qid, .offset = i + 1, .type = DT_DIR, .name = kNames[i]},
                        limit);
     }
-    return Ok();
+    return true;
   }
 
   MutexLock lock(dir.listing_mutex);
@@ -57,7 +57,7 @@ Result<> Attach::List(Node& dir, uint64_t offset, size_t limit, std::vector<uint
     if (n < 0) return FromHost(errno);
     if (n == 0) {
       listing.fd.Reset();  // a new listing starts from the beginning with a fresh view
-      return Ok();
+      return true;
     }
     for (ssize_t at = 0; at < n;) {
       const auto* entry = reinterpret_cast<const LinuxDirent64*>(buffer + at);
@@ -82,12 +82,13 @@ Result<> Attach::List(Node& dir, uint64_t offset, size_t limit, std::vector<uint
       }
       if (!p9::AppendDirent(out, dirent, limit)) {
         listing.next = kUnknownPosition;
-        return out.size() == start ? Result<>(Errno::kEINVAL) : Result<>(Ok());
+        if (out.size() == start) return Errno::kEINVAL;
+        return false;
       }
       listing.next = dirent.offset;
     }
     // Whole buffers only: the next one goes with the next message unless nothing was shown yet.
-    if (out.size() + kBufferBytes / 2 > limit) return Ok();
+    if (out.size() + kBufferBytes / 2 > limit) return false;
   }
 }
 

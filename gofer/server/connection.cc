@@ -18,6 +18,12 @@ uint32_t Connection::FrontSize() const {
   return header.size;
 }
 
+bool Connection::IsUnansweredClunk() const {
+  p9::Header header;
+  (void)p9::DecodeHeader({buffer_.data() + begin_, end_ - begin_}, header);
+  return header.type == p9::Tclunks::kType && header.tag == p9::kNoTag;
+}
+
 Connection::Next Connection::TakeRequest(std::vector<uint8_t>& request, bool& more) {
   MutexLock lock(read_mutex_);
   more = false;
@@ -29,7 +35,17 @@ Connection::Next Connection::TakeRequest(std::vector<uint8_t>& request, bool& mo
       // A wrong length means that nothing after it can be understood.
       if (size < p9::kHeaderBytes || size > session_.msize()) ended_ = true;
       if (ended_) return Next::kClosed;
-      if (have >= size) break;
+      if (have >= size) {
+        if (!IsUnansweredClunk()) break;
+        // Done before anything that comes after it is taken: the numbers, and the fds behind them,
+        // are free for the next request.
+        TakeFront(request);
+        p9::Header header;
+        (void)p9::DecodeHeader(request, header);
+        session_.Handle(header, std::span<const uint8_t>(request).subspan(p9::kHeaderBytes),
+                        clunk_reply_);
+        continue;
+      }
     }
     if (ended_) return Next::kClosed;
     if (begin_ > 0) {
@@ -48,17 +64,7 @@ Connection::Next Connection::TakeRequest(std::vector<uint8_t>& request, bool& mo
       ended_ = true;
     }
   }
-  uint32_t size = FrontSize();
-  request.assign(buffer_.begin() + static_cast<ptrdiff_t>(begin_),
-                 buffer_.begin() + static_cast<ptrdiff_t>(begin_ + size));
-  begin_ += size;
-  if (begin_ == end_) {
-    begin_ = end_ = 0;
-    if (buffer_.size() > kInitialBuffer) {
-      buffer_.resize(kInitialBuffer);
-      buffer_.shrink_to_fit();
-    }
-  }
+  TakeFront(request);
   uint32_t next = FrontSize();
   more = next != 0 && end_ - begin_ >= next;
   p9::Header header;
@@ -66,6 +72,19 @@ Connection::Next Connection::TakeRequest(std::vector<uint8_t>& request, bool& mo
   MutexLock progress_lock(progress_mutex_);
   in_progress_.push_back({header.tag, {}});
   return Next::kRequest;
+}
+
+void Connection::TakeFront(std::vector<uint8_t>& request) {
+  uint32_t size = FrontSize();
+  request.assign(buffer_.begin() + static_cast<ptrdiff_t>(begin_),
+                 buffer_.begin() + static_cast<ptrdiff_t>(begin_ + size));
+  begin_ += size;
+  if (begin_ < end_) return;
+  begin_ = end_ = 0;
+  if (buffer_.size() > kInitialBuffer) {
+    buffer_.resize(kInitialBuffer);
+    buffer_.shrink_to_fit();
+  }
 }
 
 void Connection::Serve(const std::vector<uint8_t>& request, Reply& reply) {
@@ -84,9 +103,7 @@ void Connection::Serve(const std::vector<uint8_t>& request, Reply& reply) {
     }
   }
   session_.Handle(header, body, reply);
-  // The extension's clunks may say that they want no answer.
-  bool unanswered = header.type == p9::Tclunks::kType && header.tag == p9::kNoTag;
-  if (!unanswered) Send(reply.message, reply.tail, reply.fd.get());
+  Send(reply.message, reply.tail, reply.fd.get());
   reply.fd.Reset();
   Finish(header.tag);
 }

@@ -39,6 +39,10 @@ class Connection {
 
   // The length of the request at the front of the buffer; 0 if its header is not there yet.
   uint32_t FrontSize() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(read_mutex_);
+  // The extension's clunks may say that they want no answer.
+  bool IsUnansweredClunk() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(read_mutex_);
+  // Moves the whole request at the front of the buffer to `request`.
+  void TakeFront(std::vector<uint8_t>& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(read_mutex_);
   void Finish(uint16_t tag);
   void Send(std::span<const uint8_t> message, std::span<const uint8_t> tail, int donated);
 
@@ -50,6 +54,7 @@ class Connection {
   std::vector<uint8_t> buffer_ ABSL_GUARDED_BY(read_mutex_);
   size_t begin_ ABSL_GUARDED_BY(read_mutex_) = 0, end_ ABSL_GUARDED_BY(read_mutex_) = 0;
   bool ended_ ABSL_GUARDED_BY(read_mutex_) = false;
+  Reply clunk_reply_ ABSL_GUARDED_BY(read_mutex_){0};
 
   Mutex progress_mutex_;  // inside read_mutex_
   std::vector<InProgress> in_progress_ ABSL_GUARDED_BY(progress_mutex_);

@@ -13,14 +13,6 @@
 namespace msentry::gofer {
 namespace {
 
-// Every file that the client knows is held by an fd.
-void RaiseFdLimit() {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
-  limit.rlim_cur = std::min<rlim_t>(limit.rlim_max, 1 << 20);
-  (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 int64_t SpinNs() {
   cpu_set_t cpus;
   // On one CPU spinning takes the time of whom one waits for.
@@ -64,6 +56,16 @@ bool Confine(const Config& config, std::vector<ConfinedRoot>& roots) {
 }
 
 }  // namespace
+
+void RaiseFdLimit() {
+  constexpr rlim_t kWanted = 1 << 20;  // fs.nr_open's default: the kernel allows no more
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) < 0) return;
+  struct rlimit raised = {.rlim_cur = kWanted, .rlim_max = std::max(limit.rlim_max, kWanted)};
+  if (setrlimit(RLIMIT_NOFILE, &raised) == 0) return;
+  limit.rlim_cur = std::min(limit.rlim_max, kWanted);
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
 
 int Main(const Config& config) {
   RaiseFdLimit();

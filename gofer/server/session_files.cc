@@ -149,7 +149,11 @@ Result<> Session::On(const p9::Treaddir& m, p9::Rreaddir& r, Reply& reply) {
 Result<> Session::On(const p9::Tlist& m, p9::Rlist& r, Reply& reply) {
   FidRef fid = TRY(Get(m.fid));
   std::vector<uint8_t> entries;
-  TRY(fid->node->attach.List(*fid->node, m.offset, DataLimit(m.count), entries));
+  size_t limit = DataLimit(m.count);
+  bool last = TRY(fid->node->attach.List(*fid->node, m.offset, limit, entries));
+  // The client takes a short answer for the end. One that is short because of a small `count` must
+  // not look like it.
+  if (!last && entries.size() < limit / 4) return Errno::kEINVAL;
   std::memcpy(reply.scratch.get(), entries.data(), entries.size());
   reply.tail = {reply.scratch.get(), entries.size()};
   (void)r;

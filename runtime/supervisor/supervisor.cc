@@ -155,6 +155,7 @@ class Supervisor {
   }
 
   bool Start() {
+    gofer::RaiseFdLimit();
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
       Fail(std::string("socketpair: ") + strerror(errno));
