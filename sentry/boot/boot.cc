@@ -138,7 +138,8 @@ class Sentry {
                                       .cpus = cpus,
                                       .memory_bytes = static_cast<int64_t>(config_.memory_bytes()),
                                       .max_pids = config_.pids(),
-                                      .platform_name = platform_->kind() == platform::Kind::kPtrace ? "ptrace" : "systrap"});
+                                      .platform_name = platform_->kind() == platform::Kind::kPtrace ? "ptrace" : "systrap",
+                                      .shortcuts = !config_.strace().enabled()});
     kernel_->set_on_end([this](int) { scheduler_->Stop(); });
     return !config_.strace().enabled() || EnableStrace();
   }

@@ -48,6 +48,7 @@ class Kernel {
     int64_t memory_bytes = 0;      // memory limit, which the guest sees as MemTotal; 0: the host's
     int64_t max_pids = 32768;      // tasks alive at once
     std::string platform_name;     // shown nowhere but in the log
+    bool shortcuts = true;         // stubs may answer calls themselves; --strace has to see them all
   };
   struct InitArgs {
     std::string path;              // absolute, or searched in PATH of envp when without a slash

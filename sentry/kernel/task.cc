@@ -43,6 +43,7 @@ void Task::SetCreds(auth::CredsRef creds) {
 
 void Task::PublishIdentity() {
   const auth::CredsRef creds = this->creds();
+  thread_->EnableShortcuts(kernel_.options().shortcuts);
   thread_->PublishIdentity({.tgid = tgid(),
                             .tid = tid(),
                             .uid = creds->uid,
