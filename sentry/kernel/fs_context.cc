@@ -14,11 +14,6 @@ vfs::Location FsContext::cwd() const {
   MutexLock lock(mutex_);
   return cwd_;
 }
-uint32_t FsContext::umask() const {
-  MutexLock lock(mutex_);
-  return umask_;
-}
-
 // The old location is dropped after the lock: `root` is destroyed last.
 void FsContext::set_root(vfs::Location root) {
   MutexLock lock(mutex_);
@@ -29,13 +24,12 @@ void FsContext::set_cwd(vfs::Location cwd) {
   std::swap(cwd_, cwd);
 }
 uint32_t FsContext::set_umask(uint32_t umask) {
-  MutexLock lock(mutex_);
-  return std::exchange(umask_, umask & 0777);
+  return umask_.exchange(umask & 0777);
 }
 
 RefPtr<FsContext> FsContext::Copy() const {
   MutexLock lock(mutex_);
-  return MakeRef<FsContext>(root_, cwd_, umask_);
+  return MakeRef<FsContext>(root_, cwd_, umask());
 }
 
 }  // namespace msentry::kernel

@@ -1,6 +1,7 @@
 // Root, working directory and umask of a process (shared by CLONE_FS). Any thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "sentry/base/mutex.h"
@@ -16,7 +17,7 @@ class FsContext : public RefCounted<FsContext> {
 
   vfs::Location root() const;
   vfs::Location cwd() const;
-  uint32_t umask() const;
+  uint32_t umask() const { return umask_.load(std::memory_order_relaxed); }
   void set_root(vfs::Location root);
   void set_cwd(vfs::Location cwd);
   uint32_t set_umask(uint32_t umask);  // returns the old one
@@ -27,7 +28,7 @@ class FsContext : public RefCounted<FsContext> {
   mutable Mutex mutex_;
   vfs::Location root_ ABSL_GUARDED_BY(mutex_);
   vfs::Location cwd_ ABSL_GUARDED_BY(mutex_);
-  uint32_t umask_ ABSL_GUARDED_BY(mutex_);
+  std::atomic<uint32_t> umask_;  // every file operation reads it
 };
 
 }  // namespace msentry::kernel

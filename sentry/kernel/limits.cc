@@ -3,6 +3,7 @@
 namespace msentry::kernel {
 
 Limits::Limits() {
+  MutexLock lock(mutex_);
   limits_[RLIMIT_STACK] = {8 << 20, kUnlimited};
   limits_[RLIMIT_CORE] = {0, kUnlimited};
   limits_[RLIMIT_NPROC] = {32768, 32768};
@@ -12,11 +13,18 @@ Limits::Limits() {
   limits_[RLIMIT_MSGQUEUE] = {819200, 819200};
   limits_[RLIMIT_NICE] = {0, 0};
   limits_[RLIMIT_RTPRIO] = {0, 0};
+  PublishSoft();
+}
+
+void Limits::PublishSoft() {
+  for (int i = 0; i < kLimitCount; i++) soft_[i].store(limits_[i].current);
 }
 
 Limits::Limits(const Limits& other) : RefCounted<Limits>() {
+  MutexLock own_lock(mutex_);  // nobody else has us yet
   MutexLock lock(other.mutex_);
   std::copy(std::begin(other.limits_), std::end(other.limits_), std::begin(limits_));
+  PublishSoft();
 }
 
 Limit Limits::Get(int resource) const {
@@ -31,6 +39,7 @@ Result<> Limits::Set(int resource, const Limit& limit, bool may_raise) {
   MutexLock lock(mutex_);
   if (limit.maximum > limits_[resource].maximum && !may_raise) return Errno::kEPERM;
   limits_[resource] = limit;
+  PublishSoft();
   return Ok();
 }
 

@@ -4,6 +4,7 @@
 
 #include <sys/resource.h>
 
+#include <atomic>
 #include <cstdint>
 
 #include "absl/container/flat_hash_map.h"
@@ -30,13 +31,16 @@ class Limits : public RefCounted<Limits> {
   Limits& operator=(const Limits&) = delete;
 
   Limit Get(int resource) const;
-  uint64_t Soft(int resource) const { return Get(resource).current; }
+  uint64_t Soft(int resource) const { return soft_[resource].load(std::memory_order_relaxed); }
   // Checks soft <= hard, and that raising the hard limit is allowed (CAP_SYS_RESOURCE).
   Result<> Set(int resource, const Limit& limit, bool may_raise);
 
  private:
+  void PublishSoft() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   mutable Mutex mutex_;
   Limit limits_[kLimitCount] ABSL_GUARDED_BY(mutex_);
+  std::atomic<uint64_t> soft_[kLimitCount];  // limits_[].current, for readers without the lock
 };
 
 // Per-user counts against RLIMIT_NPROC and RLIMIT_SIGPENDING.

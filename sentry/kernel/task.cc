@@ -72,14 +72,14 @@ RefPtr<vfs::FileDescription> Task::executable() const {
   return executable_;
 }
 
+const auth::Credentials& Task::OwnCreds() const ABSL_NO_THREAD_SAFETY_ANALYSIS {
+  return *creds_;
+}
+
 vfs::OpContext Task::FileContext() {
-  // Only this fiber replaces creds_, so the reference holds for the call.
-  const auth::Credentials* creds = nullptr;
-  {
-    MutexLock lock(info_mutex_);
-    creds = creds_.get();
-  }
-  vfs::OpContext context(kernel_.vfs(), *creds);
+  // Only this fiber replaces creds_: it may read them without the lock, and the reference holds for
+  // the call.
+  vfs::OpContext context(kernel_.vfs(), OwnCreds());
   context.umask = fs_->umask();
   context.fsize_limit = group_->limits().Soft(RLIMIT_FSIZE);
   context.tgid = tgid();

@@ -246,6 +246,9 @@ class Task : public RefCounted<Task> {
   static void ContinueLocked(ThreadGroup& group);
   static void ExitGroupLocked(ThreadGroup& group, int status);
 
+  // task.cc
+  const auth::Credentials& OwnCreds() const;
+
   // signal_delivery.cc
   void DeliverSignals();
   bool ActOnDefault(const SigInfo& info);  // false: no more signals now
