@@ -13,7 +13,9 @@ constexpr size_t kMaxMarks = 1024;  // messages with ancillary data in flight in
 
 // ---- MessageQueue ----
 
-MessageQueue::~MessageQueue() = default;
+std::atomic<size_t> MessageQueue::total_{0};
+
+MessageQueue::~MessageQueue() { total_.fetch_sub(bytes_); }
 
 void MessageQueue::WakeSenders() {
   std::vector<RefPtr<Socket::Queue>> senders;
@@ -37,6 +39,8 @@ Result<> MessageQueue::Push(Message message, size_t limit, const RefPtr<Socket::
       }
       return Errno::kEAGAIN;
     }
+    if (total_.load() > kTotalBytes) return Errno::kENOBUFS;
+    total_.fetch_add(message.data.size() + kOverhead);
     bytes_ += message.data.size() + kOverhead;
     messages_.push_back(std::move(message));
   }
@@ -55,6 +59,7 @@ Result<std::optional<Message>> MessageQueue::Pop() {
     message = std::move(messages_.front());
     messages_.pop_front();
     bytes_ -= message->data.size() + kOverhead;
+    total_.fetch_sub(message->data.size() + kOverhead);
   }
   WakeSenders();
   return message;
@@ -104,6 +109,7 @@ void MessageQueue::Close() {
     MutexLock lock(mutex_);
     closed_ = true;
     dropped.swap(messages_);
+    total_.fetch_sub(bytes_);
     bytes_ = 0;
   }
   owner_->queue.Notify(kReadable | sched::kHup);

@@ -48,6 +48,8 @@ class MessageQueue {
  private:
   static constexpr size_t kOverhead = 512;  // what a message costs on top of its bytes
   static constexpr size_t kMaxMessages = 512;  // net.unix.max_dgram_qlen
+  static constexpr size_t kTotalBytes = size_t{512} << 20;  // in all queues; then ENOBUFS
+  static std::atomic<size_t> total_;
   void WakeSenders();
 
   const RefPtr<Socket::Queue> owner_;

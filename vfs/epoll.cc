@@ -13,6 +13,8 @@ constexpr int kMaxNesting = 5;  // sets in sets, as Linux's EP_MAX_NESTS
 constexpr uint32_t kPrivateBits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE;
 
 // Guards which description is in which set. Short: nothing under it parks.
+size_t item_count = 0;  // guarded by the topology mutex
+
 Mutex& TopologyMutex() {
   static Mutex* mutex = new Mutex;  // never destroyed: descriptions may outlive main()
   return *mutex;
@@ -96,6 +98,7 @@ void EpollFile::Unlink(Item& item) {
     if (item.queued) Dequeue(item);
   }
   std::erase(EpollLinks::Of(item.target).items, &item);
+  item_count--;
   items_.erase(Key(&item.target, item.fd));  // the caller holds a reference of the item
 }
 
@@ -132,12 +135,13 @@ Result<> EpollFile::Add(FileDescription& target, int fd, const abi::EpollEvent& 
   {
     MutexLock lock(TopologyMutex());
     if (items_.contains(Key(&target, fd))) return Errno::kEEXIST;
-    if (items_.size() >= kMaxItems) return Errno::kENOSPC;
+    if (items_.size() >= kMaxItems || item_count >= kMaxAllItems) return Errno::kENOSPC;
     if (inner != nullptr &&
         (inner->Reaches(*this, kMaxNesting) || inner->DepthBelow(kMaxNesting) + 1 >= kMaxNesting)) {
       return Errno::kELOOP;
     }
     items_.emplace(Key(&target, fd), item);
+    item_count++;
     EpollLinks::Of(target).items.push_back(item.get());
     target.wait_queue().Add(&item->waiter);
   }

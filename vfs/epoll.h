@@ -40,6 +40,7 @@ class EpollFile : public FileDescription {
   std::string FdInfo() override;
 
   static constexpr size_t kMaxItems = 1 << 16;
+  static constexpr size_t kMaxAllItems = 1 << 20;  // in all sets: fs.epoll.max_user_watches
 
  private:
   friend class EpollLinks;

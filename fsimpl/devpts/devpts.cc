@@ -161,7 +161,7 @@ Result<RefPtr<vfs::FileDescription>> DevptsFs::OpenMaster(const vfs::OpContext& 
                                                           const vfs::OpenArgs& args) {
   RefPtr<Pty> pty = TRY(NewPty(ctx));
   return RefPtr<vfs::FileDescription>(
-      MakeRef<MasterFile>(args.location, args.flags, std::move(pty)));
+      MakeRef<MasterFile>(args.location, args.flags, std::move(pty), RefPtr<DevptsFs>(this)));
 }
 
 Result<RefPtr<vfs::FileDescription>> DevptsFs::OpenSlave(const vfs::OpContext& ctx,

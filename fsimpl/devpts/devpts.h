@@ -60,8 +60,10 @@ class MasterFile : public vfs::FileDescription {
   static const char kClassTag;
   const void* ClassTag() const override { return &kClassTag; }
 
-  MasterFile(vfs::Location location, int flags, RefPtr<Pty> pty);
+  MasterFile(vfs::Location location, int flags, RefPtr<Pty> pty, RefPtr<DevptsFs> fs);
   ~MasterFile() override;
+  // TIOCGPTPEER, whose descriptor the call layer installs. `flags` as open(2).
+  Result<RefPtr<vfs::FileDescription>> OpenPeer(const vfs::OpContext& ctx, int flags);
   Pty& pty() const { return *pty_; }
 
   Result<size_t> Read(const vfs::OpContext& ctx, mm::IoSequence& to) override;
@@ -73,6 +75,7 @@ class MasterFile : public vfs::FileDescription {
 
  private:
   const RefPtr<Pty> pty_;
+  const RefPtr<DevptsFs> fs_;
 };
 
 class SlaveFile : public vfs::FileDescription {

@@ -51,8 +51,12 @@ Result<size_t> WritePieces(mm::IoSequence& from, Put put) {
 const char MasterFile::kClassTag = 0;
 const char SlaveFile::kClassTag = 0;
 
-MasterFile::MasterFile(vfs::Location location, int flags, RefPtr<Pty> pty)
-    : FileDescription(std::move(location), flags), pty_(std::move(pty)) {}
+MasterFile::MasterFile(vfs::Location location, int flags, RefPtr<Pty> pty, RefPtr<DevptsFs> fs)
+    : FileDescription(std::move(location), flags), pty_(std::move(pty)), fs_(std::move(fs)) {}
+
+Result<RefPtr<vfs::FileDescription>> MasterFile::OpenPeer(const vfs::OpContext& ctx, int flags) {
+  return fs_->OpenSlave(ctx, pty_, flags & (O_ACCMODE | O_NONBLOCK | O_NOCTTY));
+}
 
 MasterFile::~MasterFile() { pty_->MasterClosed(); }
 

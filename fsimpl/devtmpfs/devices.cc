@@ -116,7 +116,7 @@ const std::vector<Node>& Nodes() {
       {"random", S_IFCHR | 0666, vfs::MakeDev(1, 8), ""},
       {"urandom", S_IFCHR | 0666, vfs::MakeDev(1, 9), ""},
       {"tty", S_IFCHR | 0666, vfs::MakeDev(5, 0), ""},
-      {"ptmx", S_IFLNK | 0777, 0, "pts/ptmx"},
+      {"ptmx", S_IFCHR | 0666, vfs::MakeDev(5, 2), ""},
       {"fd", S_IFLNK | 0777, 0, "/proc/self/fd"},
       {"stdin", S_IFLNK | 0777, 0, "/proc/self/fd/0"},
       {"stdout", S_IFLNK | 0777, 0, "/proc/self/fd/1"},

@@ -16,7 +16,9 @@ Pipe::Pipe(size_t capacity, sched::WaitQueue* readers, sched::WaitQueue* writers
       read_queue_(readers ? readers : &own_read_queue_),
       write_queue_(writers ? writers : &own_write_queue_) {}
 
-Pipe::~Pipe() = default;
+Pipe::~Pipe() {
+  if (buffer_) total_.fetch_sub(capacity_.load());
+}
 
 void Pipe::NotifyReaders(sched::EventMask events) {
   read_queue_->Notify(events);
@@ -29,6 +31,18 @@ void Pipe::NotifyWriters(sched::EventMask events) {
 }
 
 // ---- the ring ----
+
+std::atomic<size_t> Pipe::total_{0};
+
+void Pipe::MakeBuffer() {
+  size_t capacity = capacity_.load();
+  if (total_.fetch_add(capacity) + capacity > kTotalCapacity) {
+    total_.fetch_sub(capacity - kPage);
+    capacity = kPage;
+    capacity_.store(capacity);
+  }
+  buffer_ = std::make_unique_for_overwrite<std::byte[]>(capacity);
+}
 
 // At most two copies: up to the end of the ring, and from its start.
 Result<size_t> Pipe::CopyInAt(mm::IoSequence& from, uint64_t position, size_t n) {
@@ -63,7 +77,7 @@ Result<size_t> Pipe::WriteSome(mm::IoSequence& from, bool packet,
   if (readers_.load() == 0) return Errno::kEPIPE;
   if (from.empty()) return size_t{0};
   sched::FiberMutexLock lock(write_mutex_);
-  if (!buffer_) buffer_ = std::make_unique_for_overwrite<std::byte[]>(capacity_.load());
+  if (!buffer_) MakeBuffer();
   const size_t room = Room();
   const size_t wanted = from.size();
   if (packet) {
@@ -165,6 +179,8 @@ Result<size_t> Pipe::SetCapacity(size_t bytes, bool privileged) {
   const size_t available = Available();
   if (available > wanted || packet_count_.load() * kPage > wanted) return Errno::kEBUSY;
   if (buffer_) {
+    if (wanted > capacity() && total_.load() + wanted > kTotalCapacity) return Errno::kEPERM;
+    total_.fetch_add(wanted - capacity());  // modulo: may shrink
     auto bigger = std::make_unique_for_overwrite<std::byte[]>(wanted);
     const uint64_t head = head_.load();
     for (size_t i = 0; i < available; i++) {

@@ -27,6 +27,9 @@ class Pipe : public vfs::InodeAttachment {
   static constexpr size_t kDefaultCapacity = 65536;
   static constexpr size_t kMaxCapacity = 1 << 20;         // /proc/sys/fs/pipe-max-size
   static constexpr size_t kMaxPrivilegedCapacity = 1 << 26;
+  // All buffers of the sandbox together; pipes that need one beyond it get a single page, as Linux
+  // does past pipe-user-pages-soft.
+  static constexpr size_t kTotalCapacity = size_t{512} << 20;
 
   Pipe() : Pipe(kDefaultCapacity, nullptr, nullptr) {}
   // For sockets, whose directions are pipes: queues to notify instead of our own; they must outlive
@@ -84,6 +87,7 @@ class Pipe : public vfs::InodeAttachment {
   };
   Result<size_t> CopyInAt(mm::IoSequence& from, uint64_t position, size_t n);
   Result<size_t> CopyOutAt(mm::IoSequence& to, uint64_t position, size_t n);
+  void MakeBuffer();
   void Publish(uint64_t new_tail);
   void NotifyReaders(sched::EventMask events);
   void NotifyWriters(sched::EventMask events);
@@ -92,6 +96,7 @@ class Pipe : public vfs::InodeAttachment {
 
   sched::FiberMutex write_mutex_;
   sched::FiberMutex read_mutex_;
+  static std::atomic<size_t> total_;  // bytes of all buffers
   // Made by the first write; replaced with both side locks held.
   std::unique_ptr<std::byte[]> buffer_;
   std::atomic<size_t> capacity_;   // a power of two

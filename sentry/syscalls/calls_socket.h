@@ -29,7 +29,7 @@ using namespace arg;  // the kinds, inside this list only
 // clang-format off: one line a call
 inline constexpr SyscallEntry kTable[] = {
     {41, "socket", SysSocket, {{kInt, kInt, kInt}}, Support::kPartial,
-     "AF_UNIX, and AF_INET and AF_INET6 over the loopback"},
+     "AF_UNIX; AF_INET and AF_INET6 over the loopback; AF_NETLINK to ask about it"},
     {42, "connect", SysConnect, {{kFd, BufIn(2), kInt}}, Support::kFull},
     {43, "accept", SysAccept, {{kFd, kPtr, kPtr}}, Support::kFull},
     {44, "sendto", SysSendto, {{kFd, BufIn(2), kInt, kFlags, BufIn(5), kInt}}, Support::kFull},

@@ -15,7 +15,7 @@ Result<int64_t> Create(Task& t, bool close_on_exec) {
 }
 
 // More events than this are left for the next call, as a short count.
-constexpr int kMaxEventsAtOnce = 1024;
+constexpr int kMaxEventsAtOnce = 128;
 
 Result<int64_t> Wait(Task& t, const SyscallArgs& a, int64_t timeout_ns) {
   const int max_events = a.Int(2);

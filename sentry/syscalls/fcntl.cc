@@ -5,6 +5,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
+#include "fsimpl/devpts/devpts.h"
 #include "fsimpl/pipefs/pipe_file.h"
 #include "fsimpl/tmpfs/tmpfs.h"
 #include "sentry/abi/file.h"
@@ -279,6 +280,12 @@ Result<int64_t> SysIoctl(Task& t, const SyscallArgs& a) {
     case FIONREAD:
       if (file->inode().IsRegular()) return BytesToRead(t, *file, a[2]);
       break;
+    case TIOCGPTPEER: {
+      auto* master = vfs::FileCast<devpts::MasterFile>(*file);
+      if (master == nullptr) return Errno::kENOTTY;
+      return TRY(t.InstallFile(TRY(master->OpenPeer(t.FileContext(), static_cast<int>(a[2]))),
+                               a[2] & O_CLOEXEC));
+    }
     case FIGETBSZ: {
       const auto attributes = TRY(vfs::GetAttr(t.FileContext(), *file));
       TRY(t.memory().CopyOut(GuestPtr<int32_t>(a[2]), static_cast<int32_t>(attributes.blksize)));

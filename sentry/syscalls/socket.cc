@@ -3,6 +3,7 @@
 #include <sys/socket.h>
 
 #include "net/inet/inet_socket.h"
+#include "net/netlink/route_socket.h"
 #include "net/unix/unix_socket.h"
 #include "sentry/syscalls/calls_socket.h"
 #include "sentry/syscalls/socket_util.h"
@@ -73,6 +74,9 @@ Result<int64_t> SysSocket(Task& t, const SyscallArgs& a) {
     case AF_INET:
     case AF_INET6:
       socket = TRY(net::MakeInetSocket(ctx, flags, domain, type, a.Int(2)));
+      break;
+    case AF_NETLINK:
+      socket = TRY(net::MakeNetlinkSocket(ctx, flags, type, a.Int(2)));
       break;
     default:
       return Errno::kEAFNOSUPPORT;

@@ -1,6 +1,8 @@
 // AF_UNIX, and AF_INET and AF_INET6 over the loopback.
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -259,6 +261,20 @@ static void long_streams_arrive(void) {
   close(s[1]);
 }
 
+static void interfaces_are_listed(void) {
+  struct ifaddrs *list = NULL;
+  CHECK_EQ(getifaddrs(&list), 0);
+  int loopback = 0;
+  for (struct ifaddrs *i = list; i; i = i->ifa_next) {
+    if (!strcmp(i->ifa_name, "lo") && i->ifa_addr && i->ifa_addr->sa_family == AF_INET) {
+      loopback = ((struct sockaddr_in *)i->ifa_addr)->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+    }
+  }
+  CHECK(loopback);
+  freeifaddrs(list);
+  CHECK_EQ(if_nametoindex("lo"), 1);
+}
+
 int main(void) {
   RUN(stream_pair_carries_bytes);
   RUN(descriptors_and_credentials_travel);
@@ -266,5 +282,6 @@ int main(void) {
   RUN(datagrams_keep_boundaries);
   RUN(options_read_back);
   RUN(long_streams_arrive);
+  RUN(interfaces_are_listed);
   return check_result();
 }
