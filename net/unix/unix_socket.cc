@@ -202,6 +202,8 @@ Result<> UnixSocket::Bind(const vfs::WalkContext& walk, const Address& address) 
   endpoint_->set_name(name);
   at->inode().AttachOnce([&] { return RefPtr<vfs::InodeAttachment>(endpoint_); });
   SetBound(name, "");
+  MutexLock lock(mutex_);
+  bound_at_ = *std::move(at);
   return Ok();
 }
 

@@ -59,6 +59,8 @@ class UnixSocket : public Socket {
   Peer peer_ ABSL_GUARDED_BY(mutex_);
   Address name_ ABSL_GUARDED_BY(mutex_);
   std::string abstract_name_ ABSL_GUARDED_BY(mutex_);
+  // Where the name is: keeps the inode, and with it our attachment, in memory while we live.
+  vfs::Location bound_at_ ABSL_GUARDED_BY(mutex_);
   bool receive_shut_ ABSL_GUARDED_BY(mutex_) = false;  // datagrams
   bool send_shut_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -129,9 +129,15 @@ Result<size_t> CopyOutControl(Task& t, net::ReceiveArgs& args, const abi::Msghdr
 // Sends one message, waiting as long as the socket and the flags say; a stream goes on until all is
 // sent.
 Result<int64_t> Send(Task& t, net::Socket& socket, mm::IoSequence& from, net::SendArgs& args) {
-  Walk walk(t);
+  const vfs::OpContext ctx = t.FileContext();
+  vfs::Location root, start;
+  if (args.to != nullptr) {  // else no path is resolved
+    root = t.fs().root();
+    start = t.fs().cwd();
+  }
+  const vfs::WalkContext walk{ctx, root, start};
   const bool wait = !(args.flags & MSG_DONTWAIT);
-  const auto attempt = [&] { return socket.Send(walk.context, from, args); };
+  const auto attempt = [&] { return socket.Send(walk, from, args); };
   Result<size_t> n = attempt();
   size_t done = n.ok() ? *n : 0;
   while (wait && !socket.is_nonblocking() &&
