@@ -195,10 +195,11 @@ Result<size_t> Connection::SendStream(int side, mm::IoSequence& from, Control& c
   });
 }
 
-// How far a read may go that begins at `position`: data with ancillary data of its own is not mixed
-// with what comes before or after. Takes over the ancillary data it begins in.
-size_t Connection::LimitAtMarks(int direction, uint64_t position, size_t available, bool peek,
-                                ReceiveArgs& args) {
+// How far a read of `wanted` bytes may go that begins at `position`, taking over the ancillary data it
+// meets. As on Linux a read goes on into bytes that came with descriptors, and stops behind them;
+// it stops before bytes that only have credentials of their own.
+size_t Connection::LimitAtMarks(int direction, uint64_t position, size_t available, size_t wanted,
+                                bool peek, ReceiveArgs& args) {
   if (mark_count_[direction].load() == 0) return available;
   Control taken;  // replaced ones are dropped after the lock
   MutexLock lock(marks_mutex_);
@@ -209,7 +210,10 @@ size_t Connection::LimitAtMarks(int direction, uint64_t position, size_t availab
   }
   if (marks.empty()) return available;
   Mark& mark = marks.front();
-  if (position < mark.start) return std::min<size_t>(available, mark.start - position);
+  if (position < mark.start &&
+      (mark.control.rights.empty() || position + wanted <= mark.start)) {
+    return std::min<size_t>(available, mark.start - position);
+  }
   args.control.credentials = mark.control.credentials;
   if (peek) {
     args.control.rights = mark.control.rights;  // each gets references of its own
@@ -227,7 +231,7 @@ Result<size_t> Connection::ReceiveStream(int side, mm::IoSequence& to, ReceiveAr
   Result<size_t> n = incoming(side).ReadSome(
       to,
       [&](uint64_t position, size_t available) {
-        return LimitAtMarks(direction, position, available, peek, args);
+        return LimitAtMarks(direction, position, available, to.size(), peek, args);
       },
       peek);
   if (n.ok() && *n > 0) return n;

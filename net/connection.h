@@ -103,7 +103,7 @@ struct Connection : RefCounted<Connection> {
     Control control;
     InFlight in_flight;
   };
-  size_t LimitAtMarks(int direction, uint64_t position, size_t available, bool peek,
+  size_t LimitAtMarks(int direction, uint64_t position, size_t available, size_t wanted, bool peek,
                       ReceiveArgs& args);
 
   std::unique_ptr<pipefs::Pipe> streams_[2];       // [s]: what side s sends

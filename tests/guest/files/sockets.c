@@ -67,13 +67,21 @@ static void descriptors_and_credentials_travel(void) {
   h->cmsg_type = SCM_RIGHTS;
   h->cmsg_len = CMSG_LEN(sizeof(int));
   memcpy(CMSG_DATA(h), &p[1], sizeof(int));
+  CHECK_EQ(send(s[0], "w", 1, 0), 1);
   CHECK_EQ(sendmsg(s[0], &m, 0), 1);
   int one = 1;
   CHECK_EQ(setsockopt(s[1], SOL_SOCKET, SO_PASSCRED, &one, sizeof one), 0);
   CHECK_EQ(send(s[0], "y", 1, 0), 1);
   close(p[1]);
+  // A read goes through the bytes before and with the descriptor, and stops there.
+  char both[8];
+  iov.iov_base = both;
+  iov.iov_len = sizeof both;
   m.msg_controllen = sizeof control;
-  CHECK_EQ(recvmsg(s[1], &m, MSG_CMSG_CLOEXEC), 1);
+  CHECK_EQ(recvmsg(s[1], &m, MSG_CMSG_CLOEXEC), 2);
+  CHECK(!memcmp(both, "wx", 2));
+  iov.iov_base = &c;
+  iov.iov_len = 1;
   int fd = -1;
   for (h = CMSG_FIRSTHDR(&m); h; h = CMSG_NXTHDR(&m, h)) {
     if (h->cmsg_type == SCM_RIGHTS) memcpy(&fd, CMSG_DATA(h), sizeof fd);
