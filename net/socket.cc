@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
+#include "net/interface_ioctl.h"
 #include "sentry/abi/time.h"
 #include "vfs/user_memory.h"
 #include "vfs/vfs.h"
@@ -112,7 +113,7 @@ Result<int64_t> Socket::Ioctl(const vfs::OpContext&, uint32_t command, uint64_t 
       TRY(memory.Write<int32_t>(argument, static_cast<int32_t>(Unsent())));
       return 0;
   }
-  return Errno::kENOTTY;
+  return InterfaceIoctl(command, argument, memory);
 }
 
 Result<std::string> Socket::GetOption(int level, int name) {

@@ -1,12 +1,7 @@
 #include "net/inet/inet_socket.h"
 
-#include <linux/sockios.h>
-#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/ioctl.h>
-
-#include "vfs/user_memory.h"
 
 namespace msentry::net {
 namespace {
@@ -190,61 +185,6 @@ Result<> InetSocket::SetFamilyOption(const vfs::OpContext&, int level, int name,
   MutexLock lock(mutex_);
   kept_[OptionKey(level, name)] = number;
   return Ok();
-}
-
-// The questions about interfaces that programs ask of any socket: there is one, lo.
-Result<int64_t> InetSocket::Ioctl(const vfs::OpContext& ctx, uint32_t command, uint64_t argument,
-                                  vfs::UserMemory& memory) {
-  constexpr int kLoopbackIndex = 1;
-  switch (command) {
-    case SIOCGIFCONF: {
-      auto conf = TRY(memory.Read<ifconf>(argument));
-      if (conf.ifc_buf != nullptr && conf.ifc_len >= static_cast<int>(sizeof(ifreq))) {
-        ifreq req{};
-        std::strcpy(req.ifr_name, "lo");
-        const Address address = InetAddress::Loopback(true, 0).ToSockaddr(AF_INET);
-        std::memcpy(&req.ifr_addr, address.data(), sizeof req.ifr_addr);
-        TRY(memory.Write(reinterpret_cast<uint64_t>(conf.ifc_buf), req));
-        conf.ifc_len = sizeof(ifreq);
-      } else {
-        conf.ifc_len = conf.ifc_buf == nullptr ? sizeof(ifreq) : 0;
-      }
-      TRY(memory.Write(argument, conf));
-      return 0;
-    }
-    case SIOCGIFNAME: {
-      auto req = TRY(memory.Read<ifreq>(argument));
-      if (req.ifr_ifindex != kLoopbackIndex) return Errno::kENODEV;
-      std::strcpy(req.ifr_name, "lo");
-      TRY(memory.Write(argument, req));
-      return 0;
-    }
-    case SIOCGIFFLAGS:
-    case SIOCGIFADDR:
-    case SIOCGIFNETMASK:
-    case SIOCGIFMTU:
-    case SIOCGIFINDEX:
-    case SIOCGIFHWADDR:
-    case SIOCGIFTXQLEN: {
-      auto req = TRY(memory.Read<ifreq>(argument));
-      req.ifr_name[IFNAMSIZ - 1] = '\0';
-      if (std::string_view(req.ifr_name) != "lo") return Errno::kENODEV;
-      std::memset(&req.ifr_ifru, 0, sizeof req.ifr_ifru);
-      const auto put = [&](const Address& a) {
-        std::memcpy(&req.ifr_addr, a.data(), sizeof req.ifr_addr);
-      };
-      if (command == SIOCGIFFLAGS) req.ifr_flags = IFF_UP | IFF_LOOPBACK | IFF_RUNNING;
-      if (command == SIOCGIFADDR) put(InetAddress::Loopback(true, 0).ToSockaddr(AF_INET));
-      if (command == SIOCGIFNETMASK) put(InetAddress::FromV4(htonl(0xff000000), 0).ToSockaddr(AF_INET));
-      if (command == SIOCGIFMTU) req.ifr_mtu = 65536;
-      if (command == SIOCGIFINDEX) req.ifr_ifindex = kLoopbackIndex;
-      if (command == SIOCGIFHWADDR) req.ifr_hwaddr.sa_family = 772;  // ARPHRD_LOOPBACK
-      if (command == SIOCGIFTXQLEN) req.ifr_qlen = 1000;
-      TRY(memory.Write(argument, req));
-      return 0;
-    }
-  }
-  return Socket::Ioctl(ctx, command, argument, memory);
 }
 
 Result<RefPtr<Socket>> MakeInetSocket(const vfs::OpContext& ctx, int flags, int domain, int type,

@@ -19,8 +19,6 @@ class InetSocket : public Socket {
   Result<std::string> GetFamilyOption(int level, int name) override;
   Result<> SetFamilyOption(const vfs::OpContext& ctx, int level, int name,
                            std::string_view value) override;
-  Result<int64_t> Ioctl(const vfs::OpContext& ctx, uint32_t command, uint64_t argument,
-                        vfs::UserMemory& memory) override;
 
  protected:
   PortTable& Ports() { return type() == SOCK_STREAM ? PortTable::Tcp() : PortTable::Udp(); }
