@@ -273,7 +273,7 @@ void Sandbox::Impl::Finish(bool supervisor_failed, int supervisor_status) {
     }
   }
   // The supervisor has removed it, unless something killed the supervisor.
-  if (!state.keep && !state.path.empty()) runtime::RemoveTree(state.path);
+  if (!state.keep && !state.path.empty()) runtime::RemoveStateDirectory(state.path);
   state.lock.Reset();
   ended = true;
 }
@@ -322,7 +322,7 @@ void Sandbox::Close() {
     shutdown(s.report.get(), SHUT_WR);
     s.Reap(true);
   } else if (!s.started && !s.state.keep && !s.state.path.empty()) {
-    runtime::RemoveTree(s.state.path);
+    runtime::RemoveStateDirectory(s.state.path);
     s.state.path.clear();
   }
   for (ScopedFd& pipe : s.pipes) pipe.Reset();

@@ -18,7 +18,21 @@ namespace {
 
 constexpr long kTmpfsMagic = 0x01021994;
 
-std::string Prefix() { return "msentry-" + std::to_string(geteuid()) + "-"; }
+// The directory of all private ones of this user; hidden from every guest as a whole.
+std::string BaseIn(const std::string& parent) { return parent + "/msentry-" + std::to_string(geteuid()); }
+
+// Makes it. Others may write in `parent` and must not have made it for us.
+bool MakeBase(const std::string& base, std::string* error) {
+  if (mkdir(base.c_str(), 0700) != 0 && errno != EEXIST) {
+    *error = "cannot make a directory for the writable layer: " + base + ": " + strerror(errno);
+    return false;
+  }
+  struct stat st;
+  if (lstat(base.c_str(), &st) != 0 && errno == ENOENT) return true;  // removed again meanwhile; mkdtemp will tell
+  if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0) return true;
+  *error = base + " is not a private directory of this user: remove it or set TMPDIR";
+  return false;
+}
 
 bool UsableParent(const char* path) {
   struct stat st;
@@ -96,12 +110,10 @@ void Empty(int top) {
   }
 }
 
-void Sweep(const std::string& parent) {
-  ScopedFd fd(open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+void Sweep(const std::string& base) {
+  ScopedFd fd(open(base.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd) return;
-  const std::string prefix = Prefix();
   for (const std::string& name : Names(fd.get())) {
-    if (name.compare(0, prefix.size(), prefix) != 0) continue;
     ScopedFd dir(openat(fd.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     struct stat st;
     if (!dir || fstat(dir.get(), &st) != 0 || st.st_uid != geteuid()) continue;
@@ -130,10 +142,13 @@ std::string DefaultStateParent() {
 }
 
 bool CreateStateDirectory(const std::string& parent, StateDirectory* out, std::string* error) {
-  Sweep(parent);
+  const std::string base = BaseIn(parent);
   for (int attempt = 0; attempt < 16; attempt++) {
-    std::string path = parent + "/" + Prefix() + "XXXXXX";
+    if (!MakeBase(base, error)) return false;
+    Sweep(base);
+    std::string path = base + "/XXXXXX";
     if (mkdtemp(path.data()) == nullptr) {
+      if (errno == ENOENT) continue;  // the last user of the base took it away
       *error = "cannot make a directory for the writable layer in " + parent + ": " + strerror(errno);
       return false;
     }
@@ -145,7 +160,7 @@ bool CreateStateDirectory(const std::string& parent, StateDirectory* out, std::s
       out->path = path;
       out->keep = false;
       if (MakeUpper(*out, error)) return true;
-      RemoveTree(path);
+      RemoveStateDirectory(path);
       return false;
     }
   }
@@ -175,6 +190,11 @@ bool OpenKeptStateDirectory(const std::string& path, StateDirectory* out, std::s
     return false;
   }
   return MakeUpper(*out, error);
+}
+
+void RemoveStateDirectory(const std::string& path) {
+  RemoveTree(path);
+  rmdir(path.substr(0, path.rfind('/')).c_str());
 }
 
 void RemoveTree(const std::string& path) {

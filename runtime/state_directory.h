@@ -1,6 +1,6 @@
 // The state directory of a sandbox on the host's disk: DIR/upper is the writable layer.
 //
-// A private one is named PARENT/msentry-UID-XXXXXX and is removed at the end. Its owner holds flock(2) on it; client and
+// A private one is named PARENT/msentry-UID/XXXXXX and is removed at the end, with PARENT/msentry-UID when it was the last. Its owner holds flock(2) on it; client and
 // supervisor share the lock and each of them removes the directory when the other has died, so that one kill -9 leaves
 // nothing. When both are killed at once the next sandbox of the same user sweeps it: a directory whose lock is
 // free has no owner.
@@ -30,6 +30,9 @@ std::string DefaultStateParent();
 bool CreateStateDirectory(const std::string& parent, StateDirectory* out, std::string* error);
 // Makes if need be, and locks, `path`, which stays.
 bool OpenKeptStateDirectory(const std::string& path, StateDirectory* out, std::string* error);
+
+// Removes a private one.
+void RemoveStateDirectory(const std::string& path);
 
 // Removes the whole tree, whatever the guest made in it (deep trees, directories without permissions). Never follows a
 // link. Best effort: what cannot be removed stays.

@@ -46,6 +46,28 @@ TEST_F(StateDirectoryTest, NextOneSweepsWhatHasNoOwnerAndNothingElse) {
   EXPECT_TRUE(Exists(live.path));
 }
 
+TEST_F(StateDirectoryTest, TheLastOneTakesTheBaseAlong) {
+  StateDirectory first, second;
+  std::string error;
+  ASSERT_TRUE(CreateStateDirectory(parent_, &first, &error)) << error;
+  ASSERT_TRUE(CreateStateDirectory(parent_, &second, &error)) << error;
+  std::string base = first.path.substr(0, first.path.rfind('/'));
+  RemoveStateDirectory(first.path);
+  EXPECT_TRUE(Exists(base));
+  RemoveStateDirectory(second.path);
+  EXPECT_FALSE(Exists(base));
+}
+
+TEST_F(StateDirectoryTest, SomebodyElsesBaseIsRefused) {
+  std::string base = parent_ + "/msentry-" + std::to_string(geteuid());
+  ASSERT_EQ(mkdir(base.c_str(), 0700), 0);
+  ASSERT_EQ(chmod(base.c_str(), 0777), 0);
+  StateDirectory state;
+  std::string error;
+  EXPECT_FALSE(CreateStateDirectory(parent_, &state, &error));
+  EXPECT_NE(error.find(base), std::string::npos) << error;
+}
+
 TEST_F(StateDirectoryTest, KeptOneIsRefusedWhileInUse) {
   StateDirectory first, second;
   std::string error;

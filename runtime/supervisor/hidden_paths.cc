@@ -173,8 +173,10 @@ std::string LockPasswords(std::string_view shadow) {
 
 std::vector<gofer::HiddenPath> HiddenPaths(const control::Config& config) {
   Hider hider(config);
-  // The writable layer itself must not appear below the read-only one, whatever is asked for.
-  std::vector<gofer::HiddenPath> state{{.host_path = config.state_directory(), .show = Show::kAbsent, .content = ""}};
+  // The writable layer must not appear below the read-only one, whatever is asked for, nor those of other sandboxes.
+  std::string directory = config.state_directory();
+  if (!config.keep_state()) directory.resize(directory.rfind('/'));
+  std::vector<gofer::HiddenPath> state{{.host_path = directory, .show = Show::kAbsent, .content = ""}};
   if (config.show_secrets()) return state;
   hider.HideSecrets();
   hider.HideHomes();

@@ -34,7 +34,7 @@ class HiddenPathsTest : public testing::Test {
     Write("/etc/ssh/ssh_host_rsa_key", "key");
     Write("/etc/ssh/ssh_host_rsa_key.pub", "public");
     config_.set_rootfs(root_);
-    config_.set_state_directory(root_ + "/state");
+    config_.set_state_directory(root_ + "/state/private");
   }
   ~HiddenPathsTest() override { RemoveTree(root_); }
   void Write(const std::string& path, const std::string& text) { std::ofstream(root_ + path) << text; }

@@ -108,7 +108,7 @@ class Supervisor {
 
     if (Start()) Watch();
     EndEverything();
-    if (!config_.keep_state()) RemoveTree(config_.state_directory());
+    if (!config_.keep_state()) RemoveStateDirectory(config_.state_directory());
     return 0;
   }
 
