@@ -99,6 +99,8 @@ RefPtr<vfs::FileSystem> Create(kernel::Kernel& kernel, const Options& options) {
   RefPtr<ProcRoot> root = MakeRef<ProcRoot>(*fs);
   root->Add("self", MakeRef<SelfLink>(*fs, false));
   root->Add("thread-self", MakeRef<SelfLink>(*fs, true));
+  fs->SetNet(MakeNetDir(*fs));
+  root->Add("net", pseudofs::MakeLink(*fs, "self/net"));
   AddSystemFiles(*fs, *root);
   AddSysTree(*fs, *root);
   fs->Finish(std::move(root));

@@ -24,6 +24,8 @@ struct Entry {
   ProcessLink link = ProcessLink::kExe;
 };
 
+RefPtr<vfs::Inode> NetDir(ProcFs& fs, const Subject&, uint64_t) { return fs.net(); }
+
 constexpr uint32_t kFile = S_IFREG | 0444, kPrivateFile = S_IFREG | 0400;
 
 constexpr Entry kEntries[] = {
@@ -31,6 +33,7 @@ constexpr Entry kEntries[] = {
     {.name = "fd", .mode = S_IFDIR | 0500, .make_dir = MakeFdDir},
     {.name = "fdinfo", .mode = S_IFDIR | 0500, .make_dir = MakeFdInfoDir},
     {.name = "ns", .mode = S_IFDIR | 0511, .make_dir = MakeNsDir},
+    {.name = "net", .mode = S_IFDIR | 0555, .make_dir = NetDir},
     {.name = "environ", .mode = kPrivateFile, .read = ReadEnviron, .inspects = true},
     {.name = "auxv", .mode = kPrivateFile, .read = ReadAuxv, .inspects = true},
     {.name = "status", .mode = kFile, .read = ReadStatus},

@@ -19,10 +19,18 @@ class ProcFs : public pseudofs::PseudoFs {
   ProcFs(kernel::Kernel& kernel, Options options);
   kernel::Kernel& kernel() const { return kernel_; }
   const Options& options() const { return options_; }
+  // net/ of every process: there is one network.
+  const RefPtr<vfs::Inode>& net() const { return net_; }
+  void SetNet(RefPtr<vfs::Inode> net) { net_ = std::move(net); }
+
+ protected:
+  // The inode refers back to us.
+  void Shutdown() override { net_.Reset(); }
 
  private:
   kernel::Kernel& kernel_;
   const Options options_;
+  RefPtr<vfs::Inode> net_;  // set once, before it is mounted; dropped by Shutdown
 };
 
 // A value; copies share the references.

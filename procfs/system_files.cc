@@ -217,6 +217,7 @@ void AddSystemFiles(ProcFs& fs, pseudofs::StaticDir& root) {
   root.Add("cgroups", MakeConstant(fs, *Cgroups()));
   root.Add("swaps", MakeConstant(fs, "Filename\t\t\t\tType\t\tSize\tUsed\tPriority\n"));
   root.Add("partitions", MakeConstant(fs, ""));
+  root.Add("diskstats", MakeConstant(fs, ""));
   root.Add("modules", MakeConstant(fs, ""));
   root.Add("mounts", pseudofs::MakeLink(fs, "self/mounts"));
 }

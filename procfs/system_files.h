@@ -13,6 +13,9 @@ void AddSystemFiles(ProcFs& fs, pseudofs::StaticDir& root);
 // sys_tree.cc: sys/{kernel,vm,fs,net}.
 void AddSysTree(ProcFs& fs, pseudofs::StaticDir& root);
 
+// net_files.cc: net/, the same for every process.
+RefPtr<vfs::Inode> MakeNetDir(ProcFs& fs);
+
 // What the sandbox's memory looks like: a limit or the host's size, and what its processes use.
 struct MemoryFigures {
   uint64_t total = 0, used = 0, file = 0;  // bytes

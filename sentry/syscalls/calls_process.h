@@ -27,6 +27,8 @@ Result<int64_t> SysExecveat(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysPidfdSendSignal(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysPidfdOpen(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysClone3(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysProcessVmReadv(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysProcessVmWritev(kernel::Task& t, const SyscallArgs& a);
 
 namespace process_calls {
 using namespace arg;  // the kinds, inside this list only
@@ -53,8 +55,8 @@ inline constexpr SyscallEntry kTable[] = {
     {273, "set_robust_list", SysSetRobustList, {{kPtr, kInt}}, Support::kFull},
     {274, "get_robust_list", SysGetRobustList, {{kInt, Out(8), Out(8)}}, Support::kPartial, "of the calling task only"},
     {308, "setns", nullptr, {{kFd, kFlags}}, Support::kUnsupported},
-    {310, "process_vm_readv", nullptr, {{kInt, kPtr, kInt, kPtr, kInt, kFlags}}, Support::kUnsupported},
-    {311, "process_vm_writev", nullptr, {{kInt, kPtr, kInt, kPtr, kInt, kFlags}}, Support::kUnsupported},
+    {310, "process_vm_readv", SysProcessVmReadv, {{kInt, kPtr, kInt, kPtr, kInt, kFlags}}, Support::kFull},
+    {311, "process_vm_writev", SysProcessVmWritev, {{kInt, kPtr, kInt, kPtr, kInt, kFlags}}, Support::kFull},
     {312, "kcmp", nullptr, {{kInt, kInt, kInt, kHex, kHex}}, Support::kUnsupported},
     {317, "seccomp", nullptr, {{kInt, kFlags, kPtr}}, Support::kUnsupported},
     {322, "execveat", SysExecveat, {{kFd, kPath, kPtr, kPtr, kFlags}}, Support::kFull},

@@ -1,0 +1,68 @@
+// process_vm_readv(2), process_vm_writev(2): copies between two processes.
+#include <algorithm>
+
+#include "procfs/access.h"
+#include "sentry/kernel/kernel.h"
+#include "sentry/kernel/task.h"
+#include "sentry/mm/io_sequence.h"
+#include "sentry/syscalls/calls_process.h"
+
+namespace msentry::syscalls {
+
+namespace {
+
+// Moves what both sides hold, at most a buffer at a time. Short at the first bad address of either;
+// EFAULT when nothing was moved.
+Result<int64_t> Move(mm::IoSequence& from, mm::IoSequence& to) {
+  constexpr size_t kBuffer = 64 << 10;
+  size_t total = std::min(from.size(), to.size());
+  from.Truncate(total);
+  if (total == 0) return int64_t{0};
+  auto buffer = std::make_unique_for_overwrite<std::byte[]>(std::min(total, kBuffer));
+  size_t done = 0;
+  while (done < total) {
+    std::span<std::byte> part(buffer.get(), std::min(total - done, kBuffer));
+    Result<size_t> have = from.CopyIn(part);
+    if (!have) break;
+    Result<size_t> put = to.CopyOut(part.first(*have));
+    if (!put) break;
+    done += *put;
+    if (*put < part.size()) break;
+  }
+  if (done == 0) return Errno::kEFAULT;
+  return static_cast<int64_t>(done);
+}
+
+struct Transfer {
+  RefPtr<mm::MemoryManager> target;
+  mm::IoSequence local, remote;
+};
+
+Result<Transfer> Prepare(kernel::Task& t, const SyscallArgs& a) {
+  if (a[5] != 0) return Errno::kEINVAL;
+  Transfer transfer;
+  transfer.local = TRY(t.memory().CopyInIovec(a[1], a[2]));
+  mm::IoSequence remote = TRY(t.memory().CopyInIovec(a[3], a[4]));
+  RefPtr<kernel::Task> target = t.kernel().FindTask(a.Int(0));
+  transfer.target = target ? target->mm_ref() : nullptr;
+  if (!transfer.target) return Errno::kESRCH;
+  if (!procfs::CheckInspect(*t.creds(), t.tgid(), *target, procfs::WhichIds::kReal)) {
+    return Errno::kEPERM;
+  }
+  transfer.remote = remote.In(mm::GuestMemory(transfer.target.get(), nullptr));
+  return transfer;
+}
+
+}  // namespace
+
+Result<int64_t> SysProcessVmReadv(kernel::Task& t, const SyscallArgs& a) {
+  Transfer transfer = TRY(Prepare(t, a));
+  return Move(transfer.remote, transfer.local);
+}
+
+Result<int64_t> SysProcessVmWritev(kernel::Task& t, const SyscallArgs& a) {
+  Transfer transfer = TRY(Prepare(t, a));
+  return Move(transfer.local, transfer.remote);
+}
+
+}  // namespace msentry::syscalls
