@@ -56,9 +56,6 @@ class IoSequence {
   // The next `n` bytes (at most size()) as a sequence of their own; this one is not advanced.
   IoSequence Prefix(size_t n) const;
 
-  // The same ranges in another address space (process_vm_readv(2)), from the start.
-  IoSequence In(GuestMemory memory) const { return IoSequence(memory, ranges_); }
-
   // To the sequence (a read). At most size() bytes of `in` are taken.
   Result<size_t> CopyOut(std::span<const std::byte> in);
   Result<size_t> ZeroOut(size_t n);

@@ -38,18 +38,39 @@ struct Transfer {
   mm::IoSequence local, remote;
 };
 
+// The other side's ranges: addresses that mean nothing in our own memory.
+Result<mm::IoSequence::Ranges> CopyInRemote(kernel::Task& t, uint64_t iovec, uint64_t count) {
+  constexpr uint64_t kMaxIovecs = 1024;  // UIO_MAXIOV
+  struct GuestIovec {
+    uint64_t base, length;
+  };
+  if (count > kMaxIovecs) return Errno::kEINVAL;
+  std::vector<GuestIovec> vectors(count);
+  if (count > 0) TRY(t.memory().CopyInArray(mm::GuestPtr<GuestIovec>(iovec), std::span(vectors)));
+  mm::IoSequence::Ranges ranges;
+  size_t total = 0;
+  for (const GuestIovec& v : vectors) {
+    if (static_cast<int64_t>(v.length) < 0) return Errno::kEINVAL;
+    size_t length = std::min<size_t>(v.length, mm::kMaxRwCount - total);
+    total += length;
+    if (length > 0) ranges.push_back({v.base, length});
+  }
+  return ranges;
+}
+
 Result<Transfer> Prepare(kernel::Task& t, const SyscallArgs& a) {
   if (a[5] != 0) return Errno::kEINVAL;
   Transfer transfer;
   transfer.local = TRY(t.memory().CopyInIovec(a[1], a[2]));
-  mm::IoSequence remote = TRY(t.memory().CopyInIovec(a[3], a[4]));
+  mm::IoSequence::Ranges ranges = TRY(CopyInRemote(t, a[3], a[4]));
   RefPtr<kernel::Task> target = t.kernel().FindTask(a.Int(0));
   transfer.target = target ? target->mm_ref() : nullptr;
   if (!transfer.target) return Errno::kESRCH;
   if (!procfs::CheckInspect(*t.creds(), t.tgid(), *target, procfs::WhichIds::kReal)) {
     return Errno::kEPERM;
   }
-  transfer.remote = remote.In(mm::GuestMemory(transfer.target.get(), nullptr));
+  transfer.remote = mm::IoSequence(mm::GuestMemory(transfer.target.get(), nullptr),
+                                   std::move(ranges));
   return transfer;
 }
 
