@@ -72,7 +72,6 @@ void Thread::ConsiderPatch(const arch::Registers& registers) {
         patcher.Plan(call, registers.orig_rax, std::span<const uint8_t>(code), &need_arena);
     if (plan) {
       patcher.Done(*plan, CarryOut(*plan));
-      host_rip_ = patcher.ToHost(guest_rip_);
       return;
     }
     if (!need_arena) return;

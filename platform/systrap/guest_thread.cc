@@ -203,12 +203,14 @@ platform::Event Thread::Switch(arch::Registers& registers) {
     slot_->guest_gs = gs_base_;
     // The jumps' target needs gs to be ours.
     for (const PatchPlan& plan : space_->patcher().Undo(0, ~uint64_t{0})) CarryOut(plan);
-    host_rip_ = guest_rip_ = 0;
   }
   while (pending_.size() > kMaxOps) {
     if (!ExecuteSome({}).ok() && gone_) return {.kind = Kind::kExited};
   }
-  uint64_t rip = registers.rip == guest_rip_ ? host_rip_ : space_->patcher().ToHost(registers.rip);
+  Patcher& patcher = space_->patcher();
+  uint64_t rip = registers.rip == guest_rip_ && rip_generation_ == patcher.generation()
+                     ? host_rip_
+                     : patcher.ToHost(registers.rip);
   for (;;) {
     WriteRegisters(registers, rip);
     if (!RunGuest()) return {.kind = Kind::kExited};
@@ -218,7 +220,8 @@ platform::Event Thread::Switch(arch::Registers& registers) {
       rip = registers.rip;
       continue;
     }
-    guest_rip_ = space_->patcher().ToGuest(host_rip_);
+    rip_generation_ = patcher.generation();  // before the answer
+    guest_rip_ = patcher.ToGuest(host_rip_);
     if (registers.rcx == registers.rip) registers.rcx = guest_rip_;
     registers.rip = guest_rip_;
     if (event.kind == Kind::kSyscall && __atomic_load_n(&slot_->by_signal, __ATOMIC_RELAXED)) {
@@ -240,7 +243,8 @@ bool Thread::RunGuest() {
   in_guest_.store(true, std::memory_order_seq_cst);
   platform_.BeginRun(this);
   Post(static_cast<uint32_t>(pending_.size()), kResume);
-  pending_.clear();
+  Flushed();
+  marshalled_ = false;
   bool there = Await();
   in_guest_.store(false, std::memory_order_seq_cst);
   uint64_t used = Tsc() - start;
@@ -270,6 +274,7 @@ platform::Event Thread::ReadEvent(arch::Registers& registers) {
   switch (kind) {
     case kSyscall:
       event.kind = Kind::kSyscall;
+      ReadMarshalled(registers);
       return event;
     case kFault:
       registers.orig_rax = ~0ull;
@@ -348,7 +353,11 @@ Result<int64_t> Thread::ExecuteSome(std::span<const Op> ops) {
   Op* out = reinterpret_cast<Op*>(SlotFile::Bytes(slot_, kOpsOffset));
   size_t deferred = std::min<size_t>(pending_.size(), kMaxOps);
   for (size_t i = 0; i < deferred; ++i) out[count++] = pending_[i];
-  pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(deferred));
+  if (deferred == pending_.size()) {
+    Flushed();
+  } else {
+    pending_.erase(pending_.begin(), pending_.begin() + static_cast<ptrdiff_t>(deferred));
+  }
   CHECK(count + ops.size() <= kMaxOps);
   for (const Op& op : ops) out[count++] = op;
   platform_.BeginRun(this);
@@ -422,8 +431,6 @@ Thread::Fork() {
   space->slot(index_)->guest_gs = gs_base_;
   if (!pid.ok()) return pid.error();
   space->SetPatcher(space_->patcher().Clone(alone ? nullptr : &settled));
-  child->guest_rip_ = guest_rip_;
-  child->host_rip_ = host_rip_;
   // The child sets itself up while we go on; its first use waits for it.
   return std::pair<RefPtr<platform::AddressSpace>, std::unique_ptr<platform::GuestThread>>(
       std::move(space), std::move(child));
@@ -479,17 +486,6 @@ Result<> Thread::ResetFpu() {
   PutFpu(InitialXstate());
   return Ok();
 }
-
-Result<size_t> Thread::CopyIn(uint64_t address, std::span<std::byte> out) {
-  return space_->CopyIn(address, out);
-}
-
-Result<size_t> Thread::CopyOut(uint64_t address, std::span<const std::byte> in) {
-  return space_->CopyOut(address, in);
-}
-
-std::span<std::byte> Thread::BeginBulk(uint64_t, size_t, Direction) { return {}; }
-Result<> Thread::FinishBulk(size_t) { return Errno::kEINVAL; }
 
 void Thread::Interrupt() {
   if (interrupt_.exchange(true, std::memory_order_seq_cst)) return;

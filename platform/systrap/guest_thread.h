@@ -91,6 +91,16 @@ class Thread final : public platform::GuestThread {
   void WriteRegisters(const arch::Registers& registers, uint64_t rip);
   bool RunGuest();
   void Announce(const Op& op, int host_fd, std::deque<Expected>& calls);
+  // guest_memory.cc
+  struct Range {
+    uint64_t begin = 0, end = 0;
+    bool Overlaps(uint64_t b, uint64_t e) const { return begin < e && b < end; }
+  };
+  void ReadMarshalled(const arch::Registers& registers);
+  std::span<std::byte> Marshalled(uint64_t address, size_t length);
+  bool Deferred(uint64_t address, size_t length) const;
+  void Flushed();  // the deferred operations have been handed to the stub
+  bool Flush();    // and are done
   // guest_patch.cc
   void ConsiderPatch(const arch::Registers& registers);
   bool MapArena(uint64_t call);
@@ -113,8 +123,22 @@ class Thread final : public platform::GuestThread {
   uint64_t gs_base_ = 0;           // the guest's own
   SlotRegs shadow_{};              // what the slot's registers hold, as far as we wrote or read them
   // Where the thread stands when the guest's rip is guest_rip_: they differ inside trampolines.
-  uint64_t guest_rip_ = 0, host_rip_ = 0;
+  // Of patcher generation rip_generation_.
+  uint64_t guest_rip_ = 0, host_rip_ = 0, rip_generation_ = 0;
   std::vector<Op> pending_;        // to be carried out before it resumes
+  // Results among them: where they go, and how much of the slot's area they fill.
+  std::vector<Range> deferred_;
+  uint64_t out_used_ = 0;
+  bool bulk_deferred_ = false;     // the bulk window holds a result
+  // What the stub copied for the current call: where it lies in the guest and in the slot.
+  bool marshalled_ = false;
+  struct MarshalledArg {
+    Range guest;
+    uint64_t offset = 0;
+  };
+  std::array<MarshalledArg, 6> args_;
+  uint64_t bulk_address_ = 0;      // of the transfer begun
+  Direction bulk_direction_ = Direction::kToGuest;
 
   std::atomic<bool> interrupt_{false};  // Interrupt() was called and not yet reported
   std::atomic<bool> in_guest_{false};

@@ -19,6 +19,9 @@ constexpr uint16_t kTrapsBeforePatch = 65535;
 // to the call; look again only now and then.
 constexpr uint16_t kTrapsBeforeRetry = 64;
 
+// Program images are loaded below, libraries above.
+constexpr uint64_t kMappingArea = 0x600000000000;
+
 uint64_t PageDown(uint64_t a) { return a & ~(arch::kPageSize - 1); }
 uint64_t PageUp(uint64_t a) { return PageDown(a + arch::kPageSize - 1); }
 
@@ -65,6 +68,7 @@ void Patcher::Recount() {
   int n = 0;
   for (const auto& [call, site] : sites_) n += Active(site);
   active_.store(n, std::memory_order_seq_cst);
+  generation_.fetch_add(1, std::memory_order_seq_cst);
 }
 
 const Patcher::Mapping* Patcher::Find(uint64_t address) const {
@@ -255,12 +259,19 @@ std::vector<uint64_t> Patcher::ArenaCandidates(uint64_t call) {
   }
   MutexLock lock(mutex_);
   const Mapping* m = Find(call);
-  // Below the program or library: the heap and new mappings grow elsewhere.
-  uint64_t base = (m ? m->begin : call) & ~(kArenaSize - 1);
-  for (uint64_t step = 0x200000; step < kReach / 2; step *= 2) {
-    if (base > step + arch::kMinGuestAddress) candidates.push_back(base - step);
+  // Where sentry/mm puts nothing by itself: new mappings go below the libraries, the heap grows above
+  // the program. The host tells what is free.
+  if (call >= kMappingArea) {
+    uint64_t top = ((m ? m->end : call) + kArenaSize - 1) & ~(kArenaSize - 1);
+    for (uint64_t step = 0x1000000; step < kReach; step *= 2) {
+      if (top + step + kArenaSize < arch::kTaskSize) candidates.push_back(top + step);
+    }
+  } else {
+    uint64_t base = (m ? m->begin : call) & ~(kArenaSize - 1);
+    for (uint64_t step = 0x100000; step < kReach; step *= 2) {
+      if (base > step + arch::kMinGuestAddress) candidates.push_back(base - step);
+    }
   }
-  if (candidates.empty()) candidates.push_back(0x100000);
   return candidates;
 }
 

@@ -62,6 +62,8 @@ class Patcher {
   // The site is never looked at again.
   void Refuse(uint64_t call);
 
+  // Changes whenever an answer of ToHost may.
+  uint64_t generation() const { return generation_.load(std::memory_order_seq_cst); }
   // Guest addresses and where a thread really stands: they differ inside trampolines only.
   uint64_t ToGuest(uint64_t rip);
   uint64_t ToHost(uint64_t rip);
@@ -124,6 +126,7 @@ class Patcher {
   std::vector<Arena> arenas_ ABSL_GUARDED_BY(mutex_);
   // Sites that are patched or about to be: the callers' short cut when there are none.
   std::atomic<int> active_{0};
+  std::atomic<uint64_t> generation_{1};
 };
 
 }  // namespace msentry::systrap

@@ -7,6 +7,28 @@
 #include "platform/systrap/xstate.h"
 
 namespace msentry::systrap {
+namespace {
+
+static_assert(kMarshalPath == static_cast<uint8_t>(abi::ArgKind::kPath));
+static_assert(kMarshalBufferIn == static_cast<uint8_t>(abi::ArgKind::kBufferIn));
+static_assert(kMarshalStructIn == static_cast<uint8_t>(abi::ArgKind::kStructIn));
+static_assert(kMarshalCalls == abi::kMaxSyscall);
+
+void FillMarshal(const abi::SyscallArgSpecs* specs, Control* control) {
+  for (int call = 0; call < kMarshalCalls; ++call) {
+    for (int i = 0; i < 6; ++i) {
+      const abi::ArgSpec& spec = specs[call].arg[i];
+      MarshalArg& to = control->marshal[call][i];
+      to = {static_cast<uint8_t>(spec.kind), spec.length_arg, spec.size};
+      if (spec.kind == abi::ArgKind::kPath || spec.kind == abi::ArgKind::kBufferIn ||
+          spec.kind == abi::ArgKind::kStructIn) {
+        control->marshalled[call] = 1;
+      }
+    }
+  }
+}
+
+}  // namespace
 
 Result<std::unique_ptr<platform::Platform>> SystrapPlatform::Create(
     sched::Scheduler& scheduler, const platform::Options& options, std::string* why) {
@@ -24,6 +46,7 @@ Result<> SystrapPlatform::Init(std::string* why) {
   control->spin = control->cpus > 1 ? 100 : 0;
   control->xstate_mask = HostXstate().mask;
   control->armed = 1;
+  if (options_.arg_specs) FillMarshal(options_.arg_specs, control);
   std::unique_ptr<SlotFile> slots = TRY(SlotFile::Create());
   uint32_t index = TRY(slots->Allocate());
   Zygote zygote = TRY(StartZygote(*control_, *slots, scheduler_.doorbell_fd(),

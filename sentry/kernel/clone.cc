@@ -172,7 +172,7 @@ Result<int64_t> Task::Clone(const CloneArgs& args) {
 
   // A bad address is the program's problem, as in Linux: the child exists already.
   if (args.flags & CLONE_PARENT_SETTID) {
-    (void)memory().CopyOut(mm::GuestPtr<int32_t>(args.parent_tid), *tid);
+    (void)shared_memory().CopyOut(mm::GuestPtr<int32_t>(args.parent_tid), *tid);
   }
   if (args.flags & CLONE_CHILD_SETTID) {
     (void)child->memory().CopyOut(mm::GuestPtr<int32_t>(args.child_tid), *tid);

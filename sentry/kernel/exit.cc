@@ -28,7 +28,7 @@ void Task::LeaveMemory() {
   if (robust_list != 0) kernel_.futexes_.ReleaseRobustList(*this, std::exchange(robust_list, 0));
   if (clear_child_tid != 0) {
     const uint64_t address = std::exchange(clear_child_tid, 0);
-    if (memory().CopyOut(mm::GuestPtr<int32_t>(address), 0).ok()) {
+    if (shared_memory().CopyOut(mm::GuestPtr<int32_t>(address), 0).ok()) {
       (void)kernel_.futexes_.Wake(*this, address, true, 1, FUTEX_BITSET_MATCH_ANY);
       (void)kernel_.futexes_.Wake(*this, address, false, 1, FUTEX_BITSET_MATCH_ANY);
     }

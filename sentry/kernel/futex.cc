@@ -211,7 +211,7 @@ Result<int64_t> FutexManager::WakeOp(Task& task, uint64_t first, uint64_t second
   const WakeOperation operation = DecodeWakeOp(op);
   const uint32_t old = TRY(ReadWord(task, second));
   const bool wake_second = TRY(Compare(operation, old));
-  TRY(task.memory().CopyOut(mm::GuestPtr<uint32_t>(second), TRY(Apply(operation, old))));
+  TRY(task.shared_memory().CopyOut(mm::GuestPtr<uint32_t>(second), TRY(Apply(operation, old))));
   int64_t woken = 0;
   {
     Bucket& bucket = BucketOf(key1);
@@ -230,7 +230,7 @@ void FutexManager::HandleOwnerDeath(Task& task, uint64_t address) {
   const Result<uint32_t> word = ReadWord(task, address);
   if (!word.ok() || (*word & FUTEX_TID_MASK) != static_cast<uint32_t>(task.tid())) return;
   const uint32_t dead = (*word & FUTEX_WAITERS) | FUTEX_OWNER_DIED;
-  if (!task.memory().CopyOut(mm::GuestPtr<uint32_t>(address), dead).ok()) return;
+  if (!task.shared_memory().CopyOut(mm::GuestPtr<uint32_t>(address), dead).ok()) return;
   // Robust mutexes may be private or shared between processes: wake either kind.
   (void)Wake(task, address, true, 1, FUTEX_BITSET_MATCH_ANY);
   (void)Wake(task, address, false, 1, FUTEX_BITSET_MATCH_ANY);

@@ -105,6 +105,9 @@ class Task : public RefCounted<Task> {
   mm::MemoryManager& mm() { return *mm_; }
   RefPtr<mm::MemoryManager> mm_ref() const;  // any thread; null after exit
   mm::GuestMemory memory() { return mm::GuestMemory(mm_.get(), thread_.get()); }
+  // Without the thread's own window: what is written is there at once, for threads we wake with it
+  // (memory() may keep it until this thread resumes).
+  mm::GuestMemory shared_memory() { return mm::GuestMemory(mm_.get(), nullptr); }
   platform::GuestThread& guest_thread() { return *thread_; }
   mm::MemoryLimits memory_limits();
 

@@ -104,6 +104,7 @@ struct MarshalArg {
   uint8_t length_arg;
   uint16_t size;
 };
+inline constexpr uint8_t kMarshalPath = 7, kMarshalBufferIn = 8, kMarshalStructIn = 10;
 inline constexpr int kMarshalCalls = 512;
 
 struct Control {
@@ -113,6 +114,7 @@ struct Control {
   uint32_t cpus;
   uint64_t xstate_mask;  // XSAVE features saved and restored
   uint64_t unused[5];
+  uint8_t marshalled[kMarshalCalls];  // the call has an argument to be copied
   MarshalArg marshal[kMarshalCalls][6];
 };
 inline constexpr uint64_t kControlSize = 0x4000;
@@ -208,7 +210,9 @@ struct Slot {
   SlotRegs regs;
 
   // Marshalled arguments: arg_length[i] bytes of what argument i points to stand at arg_offset[i];
-  // a length of 0 says nothing was copied.
+  // a length of 0 says nothing was copied. Only if `marshalled`.
+  uint32_t marshalled;
+  uint32_t unused_args;
   uint32_t arg_length[6];
   uint32_t arg_offset[6];
 };

@@ -21,6 +21,45 @@ stub_start:
         .org    STUB_ENTRY
         .globl  stub_entry
 stub_entry:
+        cmpl    $0, %gs:SLOT_SHORTCUTS
+        je      stub_ask
+        cmpl    $39, %eax               // getpid
+        je      1f
+        cmpl    $186, %eax              // gettid
+        je      2f
+        leal    -102(%rax), %r11d
+        cmpl    $6, %r11d
+        ja      stub_ask
+        cmpl    $102, %eax              // getuid
+        je      3f
+        cmpl    $104, %eax              // getgid
+        je      4f
+        cmpl    $107, %eax              // geteuid
+        je      5f
+        cmpl    $108, %eax              // getegid
+        jne     stub_ask
+        movl    %gs:SLOT_EGID, %eax
+        jmp     stub_answer
+1:      movl    %gs:SLOT_TGID, %eax
+        jmp     stub_answer
+2:      movl    %gs:SLOT_TID, %eax
+        jmp     stub_answer
+3:      movl    %gs:SLOT_UID, %eax
+        jmp     stub_answer
+4:      movl    %gs:SLOT_GID, %eax
+        jmp     stub_answer
+5:      movl    %gs:SLOT_EUID, %eax
+// The way back of these. An interrupt signal that comes from here on counts as one behind the call.
+        .globl  stub_answer
+stub_answer:
+        cmpl    $0, %gs:SLOT_INTERRUPT
+        jne     stub_answer_interrupted
+        movl    $0x246, %r11d
+        jmp     *%rcx
+        .globl  stub_answer_end
+stub_answer_end:
+
+.macro SAVE_AND_REQUEST kind
         movq    %rsp, %gs:GREG_RSP
         movq    %gs:SLOT_STACK, %rsp
         pushfq
@@ -45,10 +84,17 @@ stub_entry:
         movq    %r11, %gs:GREG_EFLAGS
         cld
         movq    %gs:SLOT_SELF, %rdi
-        movl    $KIND_SYSCALL, %esi
+        movl    $\kind, %esi
         xorl    %edx, %edx
         call    stub_request
         ud2
+.endm
+
+        .p2align 6
+stub_ask:
+        SAVE_AND_REQUEST KIND_SYSCALL
+stub_answer_interrupted:
+        SAVE_AND_REQUEST KIND_INTERRUPTED
 
 // Signals. The handler runs on the thread's signal stack with nothing blocked; it either returns
 // (the interrupted code was the stub's) or goes on with a request and never comes back, which is

@@ -125,6 +125,37 @@ bool Patch(uint64_t at, uint64_t old_bytes, uint64_t new_bytes, uint64_t flags) 
   return true;
 }
 
+// rt_sigprocmask: true if it has been answered. The sentry looks at the mask after it has published a
+// pending signal, we look at the pending ones after we have changed the mask, so one of us sees that
+// the signal has to be delivered.
+bool ChangeMask(Slot* slot) {
+  SlotRegs& r = slot->regs;
+  constexpr uint64_t kUnblockable = 1ull << 8 | 1ull << 18;  // KILL, STOP
+  if (r.r10 != 8) return false;
+  uint64_t old_mask = __atomic_load_n(&slot->signal_mask, __ATOMIC_RELAXED);
+  if (r.rsi) {
+    uint64_t set, mask;
+    if (!stub_load8(reinterpret_cast<void*>(r.rsi), &set)) return false;
+    switch (static_cast<uint32_t>(r.rdi)) {
+      case 0: mask = old_mask | set; break;
+      case 1: mask = old_mask & ~set; break;
+      case 2: mask = set; break;
+      default: return false;
+    }
+    mask &= ~kUnblockable;
+    __atomic_store_n(&slot->signal_mask, mask, __ATOMIC_SEQ_CST);
+    if (__atomic_load_n(&slot->signals_pending, __ATOMIC_SEQ_CST) & ~mask) {
+      __atomic_store_n(&slot->signal_mask, old_mask, __ATOMIC_SEQ_CST);
+      return false;
+    }
+  }
+  r.rax = 0;
+  if (r.rdx && !stub_store(reinterpret_cast<void*>(r.rdx), old_mask, 8)) {
+    r.rax = static_cast<uint64_t>(-14);
+  }
+  return true;
+}
+
 int64_t RunOp(Slot* slot, const Op& op) {
   switch (op.code) {
     case kOpSyscall:
@@ -173,6 +204,13 @@ int64_t RunOp(Slot* slot, const Op& op) {
 extern "C" void stub_request(Slot* slot, uint32_t kind, uint32_t by_signal) {
   // The way in may have been one where the guest's own gs was loaded.
   if (slot->guest_gs) Sys(kNrArchPrctl, kArchSetGs, reinterpret_cast<uint64_t>(slot));
+  if (kind == kSyscall) {
+    // From a site that is not a jump yet the sentry wants to hear each time.
+    if (slot->regs.orig_rax == 14 && !by_signal && slot->shortcuts && ChangeMask(slot)) {
+      stub_leave(slot);
+    }
+    stub_marshal(slot);
+  }
   slot->kind = kind;
   slot->by_signal = by_signal;
   for (;;) {

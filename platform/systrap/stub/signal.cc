@@ -96,6 +96,10 @@ void InStub(Slot* slot, StubUcontext* c, const SigInfo& info) {
   bool fast = Between(rip, stub_leave_fast, stub_leave_fast_end);
   bool full = Between(rip, stub_leave_full, stub_leave_full_end);
   if (info.signo == kInterruptSignal) {
+    if (Between(rip, stub_answer, stub_answer_end)) {
+      c->rip = c->rcx;  // the call is over
+      Request(slot, *c, kInterrupted);
+    }
     if (!fast && !full) return;  // the stub will look at slot->interrupt before it leaves
     RestoreFpu(*c);
     stub_switch_and_request(slot, kInterrupted, 1);
@@ -109,6 +113,10 @@ void InStub(Slot* slot, StubUcontext* c, const SigInfo& info) {
   if (info.signo == kSigSys) {  // the filter refused what an operation asked for
     c->rax = static_cast<uint64_t>(-1);
     return;
+  }
+  if (Between(rip, stub_answer, stub_answer_end)) {  // a return address that is not canonical
+    c->rip = c->rcx;
+    Fault(slot, *c, info);
   }
   if (fast || full) {
     // The registers we were to load are bad (a return address that is not canonical): the guest's

@@ -54,13 +54,14 @@ bool stub_xrstor(const void* area, uint64_t mask);
 int64_t stub_clone_thread(msentry::systrap::Slot* slot, uint64_t stack, uint64_t flags);
 void stub_handler();
 void stub_restorer();
-extern const char stub_start[], stub_leave_fast[], stub_leave_fast_end[], stub_leave_full[],
+extern const char stub_start[], stub_answer[], stub_answer_end[], stub_leave_fast[], stub_leave_fast_end[], stub_leave_full[],
     stub_leave_full_end[], stub_copy_access[], stub_copy_fault[], stub_load8_access[],
     stub_load8_fault[], stub_store1_access[], stub_store4_access[], stub_store8_access[],
     stub_store_fault[], stub_xrstor_access[], stub_xrstor_fault[];
 
 // request.cc, signal.cc, start.cc
 [[noreturn]] void stub_request(msentry::systrap::Slot* slot, uint32_t kind, uint32_t by_signal);
+void stub_marshal(msentry::systrap::Slot* slot);  // marshal.cc
 [[noreturn]] void stub_main(const uint64_t* initial_stack);
 [[noreturn]] void stub_thread_start(msentry::systrap::Slot* slot);
 struct StubUcontext;
