@@ -52,8 +52,6 @@ target_compile_options(msentry_options INTERFACE
   # g++ 12 sees overflows in std::string's own inlined code at -O2 (GCC bugs 105329, 105651).
   $<$<AND:$<COMPILE_LANG_AND_ID:CXX,GNU>,$<CONFIG:Release>>:-Wno-restrict -Wno-stringop-overflow
     -Wno-stringop-overread>
-  # g++ 12 sees overflows in std::string's own code once it inlines (GCC bugs 105329, 105651).
-  $<$<AND:$<COMPILE_LANG_AND_ID:CXX,GNU>,$<NOT:$<CONFIG:Debug>>>:-Wno-stringop-overflow -Wno-restrict>
   $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-Wthread-safety -Wno-gnu-statement-expression
     -Wno-unused-private-field -Wno-unknown-attributes>)
 target_link_libraries(msentry_options INTERFACE Threads::Threads)
