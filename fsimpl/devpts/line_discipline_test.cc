@@ -116,7 +116,9 @@ TEST_F(LineDisciplineTest, RawReadinessFollowsMinimum) {
 TEST_F(LineDisciplineTest, LongLineIsCutAndCanStillBeEnded) {
   Type(std::string(10000, 'x'));
   Type("\n");
-  EXPECT_EQ(ReadLine(8192), std::string(4095, 'x') + "\n");
+  std::string expected(4095, 'x');
+  expected.push_back('\n');
+  EXPECT_EQ(ReadLine(8192), expected);
 }
 
 TEST_F(LineDisciplineTest, RawInputStopsWhenFull) {
