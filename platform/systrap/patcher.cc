@@ -12,9 +12,8 @@
 namespace msentry::systrap {
 namespace {
 
-// A site is patched when it has trapped this often: a patch costs about as much as four traps. Off for
-// now (no site traps so often): a thread that maps over its own trampoline is not moved away first.
-constexpr uint16_t kTrapsBeforePatch = 65535;
+// A site is patched when it has trapped this often: a patch costs about as much as four traps.
+constexpr uint16_t kTrapsBeforePatch = 4;
 // Traps at a patched site: its page has lost our bytes (MADV_DONTNEED), or the program jumps straight
 // to the call; look again only now and then.
 constexpr uint16_t kTrapsBeforeRetry = 64;
@@ -235,7 +234,7 @@ bool Patcher::Trapped(uint64_t call) {
   if (!m || !m->private_file || !(m->protection & PROT_EXEC)) return false;
   Site& s = sites_[call];
   if (s.state == State::kRefused || s.state == State::kPatching) return false;
-  if (s.traps < kTrapsBeforePatch - 1) ++s.traps;
+  ++s.traps;
   if (s.state == State::kPatched) {
     if (s.traps < kTrapsBeforeRetry) return false;
     s.traps = 0;
