@@ -77,10 +77,33 @@ Result<RefPtr<vfs::Inode>> OverlayInode::Symlink(const vfs::OpContext& ctx, std:
 
 Result<RefPtr<vfs::Inode>> OverlayInode::CreateUnnamed(const vfs::OpContext& ctx, uint32_t mode,
                                                        NewOwner owner) {
-  TRY(EnsureUpper());
+  if (!overlay().has_upper()) return Errno::kEROFS;
   Found found;
-  found.upper = TRY(upper()->CreateUnnamed(ctx, mode, owner));
-  return RefPtr<Inode>(overlay().InodeFor(std::move(found), nullptr, {}));
+  Result<RefPtr<Inode>> real = overlay().upper_root().CreateUnnamed(ctx, mode, owner);
+  if (real.ok()) {
+    found.upper = std::move(*real);
+    return RefPtr<Inode>(overlay().InodeFor(std::move(found), nullptr, {}));
+  }
+  if (real.error() != Errno::kEOPNOTSUPP) return real.error();
+  // A layer that has no files without names: it gets one where nobody sees it, as long as it lives.
+  static std::atomic<uint64_t> next{0};
+  const std::string hidden = "unnamed-" + std::to_string(next.fetch_add(1));
+  RefPtr<Inode> links = TRY(overlay().LinksDirectory());
+  {
+    sched::FiberMutexLock lock(links->dir_mutex());
+    found.upper = TRY(links->Create(ctx, hidden, mode, owner));
+  }
+  RefPtr<OverlayInode> inode = overlay().InodeFor(std::move(found), nullptr, {});
+  inode->hidden_name_ = hidden;
+  return RefPtr<Inode>(std::move(inode));
+}
+
+void OverlayInode::DropHiddenName() {
+  const vfs::OpContext ctx = overlay().Internal();
+  Result<RefPtr<Inode>> links = overlay().LinksDirectory();
+  if (!links.ok()) return;  // it stays there, unseen
+  sched::FiberMutexLock lock((*links)->dir_mutex());
+  (void)(*links)->Unlink(ctx, hidden_name_, *upper()).ok();
 }
 
 Result<> OverlayInode::Link(const vfs::OpContext& ctx, std::string_view name, Inode& target) {
@@ -136,7 +159,7 @@ Result<> OverlayInode::Remove(std::string_view name, OverlayInode& victim) {
   TRY(victim.BeforeNameGoes());
   if (Inode* dir = upper()) {
     sched::FiberMutexLock lock(dir->dir_mutex());
-    RefPtr<Inode> real = TRY(RealLookupLocked(ctx, *dir, name));
+    RefPtr<Inode> real = TRY(victim.UpperNamed(ctx, *dir, name));
     if (real) {
       if (victim.IsDir()) {
         TRY(dir->Rmdir(ctx, name, *real));
@@ -149,6 +172,13 @@ Result<> OverlayInode::Remove(std::string_view name, OverlayInode& victim) {
   }
   victim.AfterNameWent(*this, name);
   return Ok();
+}
+
+Result<RefPtr<vfs::Inode>> OverlayInode::UpperNamed(const vfs::OpContext& ctx, Inode& dir,
+                                                    std::string_view name) {
+  // Of a file with several names only some may be in the upper layer; of all else we know.
+  if (IsDir() || lowers_.empty() || !upper()) return RefPtr<Inode>(upper());
+  return RealLookupLocked(ctx, dir, name);
 }
 
 Result<> OverlayInode::BeforeNameGoes() {

@@ -35,7 +35,9 @@ void OverlayFs::Start(RefPtr<OverlayInode> root) {
 
 Result<RefPtr<vfs::Inode>> OverlayFs::LinksDirectory() {
   const vfs::OpContext ctx = Internal();
-  vfs::Inode& root = upper_root();
+  RefPtr<vfs::Dentry> top = upper_->root();
+  if (!top) return Errno::kENOENT;  // unmounted, but for an inode that somebody watches
+  vfs::Inode& root = *top->inode();
   sched::FiberMutexLock lock(root.dir_mutex());
   RefPtr<vfs::Inode> there = TRY(RealLookupLocked(ctx, root, kLinksName));
   if (there) return there;

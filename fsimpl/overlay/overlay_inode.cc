@@ -14,6 +14,7 @@ OverlayInode::OverlayInode(RefPtr<OverlayFs> fs, uint64_t ino, Found found)
       lower_path_(std::move(found.lower_path)) {}
 
 OverlayInode::~OverlayInode() {
+  if (!hidden_name_.empty()) DropHiddenName();
   overlay().Forget(*this);
   if (Inode* u = upper_.load(std::memory_order_relaxed)) u->Unref();
 }
@@ -55,6 +56,7 @@ Result<vfs::Attributes> OverlayInode::GetAttr(const vfs::OpContext& ctx, vfs::At
   Inode* u = upper();
   vfs::Attributes a = TRY((u ? *u : *lowers_[0]).GetAttr(ctx, wanted));
   a.ino = ino();
+  if (!hidden_name_.empty()) --a.nlink;
   if (lowers_.empty()) return a;
   if (IsDir()) {
     if (u) a.nlink = 1;  // of subdirectories in how many layers: 1 says "do not count"

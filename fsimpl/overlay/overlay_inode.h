@@ -98,15 +98,19 @@ class OverlayInode final : public vfs::Inode {
   Result<> Remove(std::string_view name, OverlayInode& victim);
   Result<> Whiteout(Inode& dir, std::string_view name);
   Result<> ClearWhiteouts();
+  // The upper file that `name` in the real directory `dir` (locked) is, if this file has one there.
+  Result<RefPtr<Inode>> UpperNamed(const vfs::OpContext& ctx, Inode& dir, std::string_view name);
   // Around the removal of one of this file's names; copy_mutex_ held, or no name can change.
   Result<> BeforeNameGoes();
   void AfterNameWent(OverlayInode& parent, std::string_view name);
   Result<> PrepareMove(bool target_has_lower);
+  void DropHiddenName();
 
   std::atomic<Inode*> upper_{nullptr};  // owns one reference
   const std::vector<RefPtr<Inode>> lowers_;
   std::string lower_path_;  // of a directory's lowers; immutable
   sched::FiberMutex copy_mutex_;
+  std::string hidden_name_;  // of a file without a name, in kLinksName; set before anybody sees it
   bool in_links_ = false;  // the copy has a name in kLinksName; guarded like BeforeNameGoes
 
   mutable Mutex mutex_;

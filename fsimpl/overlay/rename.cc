@@ -61,15 +61,19 @@ Result<> OverlayInode::Rename(const vfs::OpContext&, std::string_view name, Inod
   Inode& to_real = *to.upper();
   {
     RealDirs lock(from_real, to_real);
-    // By name, not by inode: of a file with several names only some are in the upper layer.
-    RefPtr<Inode> source = TRY(RealLookupLocked(ctx, from_real, name));
+    RefPtr<Inode> source = TRY(moved.UpperNamed(ctx, from_real, name));
     if (!source || IsWhiteout(ctx, *source)) {
       // The copy was made under another of its names: this one becomes a link to it.
       if (source) TRY(from_real.Unlink(ctx, name, *source));
       TRY(from_real.Link(ctx, name, *moved.upper()));
       source = RefPtr<Inode>(moved.upper());
     }
-    RefPtr<Inode> target = TRY(RealLookupLocked(ctx, to_real, new_name));
+    RefPtr<Inode> target;
+    if (replaced) {
+      target = TRY(replaced->UpperNamed(ctx, to_real, new_name));
+    } else if (!to.lowers_.empty()) {
+      target = TRY(RealLookupLocked(ctx, to_real, new_name));  // a whiteout
+    }
     if (exchange) {
       if (!target) {
         TRY(to_real.Link(ctx, new_name, *replaced->upper()));
