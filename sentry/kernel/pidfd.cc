@@ -1,8 +1,12 @@
 #include "sentry/kernel/pidfd.h"
 
+#include "absl/strings/numbers.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
 #include "vfs/file_description.h"
+#include "vfs/file_system.h"
+#include "vfs/inode.h"
+#include "vfs/mount.h"
 #include "vfs/vfs.h"
 
 namespace msentry::kernel {
@@ -37,6 +41,20 @@ RefPtr<vfs::FileDescription> MakePidFd(Task& task, RefPtr<ThreadGroup> group, in
   vfs::Location location = vfs::MakeAnonymousLocation(
       vfs::MakeAnonymousInode(vfs, *task.creds(), 0600), kName);
   return MakeRef<PidFd>(std::move(location), O_RDWR | flags, std::move(group));
+}
+
+Result<RefPtr<ThreadGroup>> GroupOfProcDirectory(Task& task, int fd) {
+  RefPtr<vfs::FileDescription> file = TRY(task.GetFile(fd, /*path_only_too=*/true));
+  const vfs::Location& at = file->location();
+  if (!at.mount || at.mount->fs().type() != "proc" || !file->inode().IsDir()) return Errno::kEBADF;
+  const RefPtr<vfs::Dentry> parent = at.dentry->parent();
+  int pid = 0;
+  if (!parent || parent->parent() || !absl::SimpleAtoi(at.dentry->name(), &pid)) {
+    return Errno::kEBADF;
+  }
+  RefPtr<ThreadGroup> group = task.kernel().FindThreadGroup(pid);
+  if (!group) return Errno::kESRCH;
+  return group;
 }
 
 Result<RefPtr<ThreadGroup>> GroupOfPidFd(Task& task, int fd) {

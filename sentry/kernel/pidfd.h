@@ -18,4 +18,7 @@ RefPtr<vfs::FileDescription> MakePidFd(Task& task, RefPtr<ThreadGroup> group, in
 // The process behind a pidfd; kEBADF for another kind of file.
 Result<RefPtr<ThreadGroup>> GroupOfPidFd(Task& task, int fd);
 
+// The process that an open /proc/PID directory names: pidfd_send_signal(2) takes those too.
+Result<RefPtr<ThreadGroup>> GroupOfProcDirectory(Task& task, int fd);
+
 }  // namespace msentry::kernel

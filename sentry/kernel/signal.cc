@@ -1,6 +1,11 @@
 #include "sentry/kernel/signal.h"
 
 namespace msentry::kernel {
+namespace {
+
+std::atomic<uint64_t> total_queued{0};
+
+}  // namespace
 
 DefaultAction DefaultActionOf(int signo) {
   switch (signo) {
@@ -102,13 +107,19 @@ SigSet SignalHandlers::CaughtSet() const {
   return set;
 }
 
-PendingSignals::~PendingSignals() = default;
+PendingSignals::~PendingSignals() {
+  total_queued.fetch_sub(queue_.size(), std::memory_order_relaxed);
+}
+
+uint64_t PendingSignals::TotalQueued() { return total_queued.load(std::memory_order_relaxed); }
 
 void PendingSignals::Add(const SigInfo& info, bool info_dropped) {
   const SigSet bit = SigBit(info.signo);
   if (info.signo < 32 && (set_ & bit)) return;
   set_ |= bit;
-  if (!info_dropped) queue_.push_back(info);
+  if (info_dropped) return;
+  queue_.push_back(info);
+  total_queued.fetch_add(1, std::memory_order_relaxed);
 }
 
 bool PendingSignals::Take(SigSet blocked, SigInfo* out) {
@@ -132,6 +143,7 @@ bool PendingSignals::Take(SigSet blocked, SigInfo* out) {
   } else {
     *out = *found;
     queue_.erase(found);
+    total_queued.fetch_sub(1, std::memory_order_relaxed);
   }
   return true;
 }
@@ -139,7 +151,9 @@ bool PendingSignals::Take(SigSet blocked, SigInfo* out) {
 void PendingSignals::Remove(SigSet which) {
   if ((set_ & which) == 0) return;
   set_ &= ~which;
-  queue_.remove_if([&](const SigInfo& info) { return (SigBit(info.signo) & which) != 0; });
+  const size_t removed =
+      queue_.remove_if([&](const SigInfo& info) { return (SigBit(info.signo) & which) != 0; });
+  total_queued.fetch_sub(removed, std::memory_order_relaxed);
 }
 
 void PendingSignals::RemoveTimer(int timer_id) {
@@ -147,6 +161,7 @@ void PendingSignals::RemoveTimer(int timer_id) {
     if (it->code == SI_TIMER && it->timer.timer_id == timer_id) {
       const int signo = it->signo;
       it = queue_.erase(it);
+      total_queued.fetch_sub(1, std::memory_order_relaxed);
       const bool others = std::any_of(queue_.begin(), queue_.end(),
                                       [&](const SigInfo& i) { return i.signo == signo; });
       if (!others) set_ &= ~SigBit(signo);

@@ -75,7 +75,8 @@ class PendingSignals {
   // Removes the queued entry of a deleted POSIX timer.
   void RemoveTimer(int timer_id);
   SigSet set() const { return set_; }
-  size_t queued() const { return queue_.size(); }
+  // In all queues of the sandbox together: what RLIMIT_SIGPENDING bounds.
+  static uint64_t TotalQueued();
 
  private:
   SigSet set_ = 0;

@@ -8,10 +8,13 @@ namespace {
 
 // How long a stub may take to come back after SIGKILL before its process is killed.
 constexpr int64_t kKillGraceNs = 1'000'000'000;
+// Queued signals of the whole sandbox, whatever RLIMIT_SIGPENDING says.
+constexpr uint64_t kMostQueued = 1 << 18;
 
 }  // namespace
 
 SigSet Task::signal_mask() const {
+  MutexLock lock(info_mutex_);  // /proc asks while the task exits
   return thread_ ? thread_->signal_mask() & ~kUnblockableSignals : ~SigSet{0};
 }
 
@@ -122,7 +125,8 @@ Result<> Task::SendLocked(ThreadGroup& group, Task* only, const SigInfo& info,
 
   PendingSignals& queue = only != nullptr ? only->pending_ : group.shared_pending;
   bool drop_info = false;
-  if (queue.queued() >= group.limits().Soft(RLIMIT_SIGPENDING)) {
+  const uint64_t limit = std::min(group.limits().Soft(RLIMIT_SIGPENDING), kMostQueued);
+  if (PendingSignals::TotalQueued() >= limit) {
     if (signo >= 32 && info.code != SI_USER) return Errno::kEAGAIN;
     drop_info = true;
   }

@@ -16,12 +16,23 @@ bool IsCpuClock(clockid_t clock) {
   return clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
 }
 
+// `time` + `step`, or never.
+int64_t Later(int64_t time, int64_t step) {
+  return step > INT64_MAX - time ? INT64_MAX : time + step;
+}
+
+// POSIX timers of the whole sandbox.
+constexpr int kMostTimers = 65536;
+std::atomic<int> timers_made{0};
+
 // ITIMER_VIRTUAL counts user time only.
 constexpr clockid_t kUserClock = (~0 << 3) | 1;
 
 }  // namespace
 
 struct ProcessTimers::Timer {
+  Timer() { timers_made.fetch_add(1, std::memory_order_relaxed); }
+  ~Timer() { timers_made.fetch_sub(1, std::memory_order_relaxed); }
   int id = -1;   // of a POSIX timer
   clockid_t clock = CLOCK_MONOTONIC;
   TimerNotify notify;
@@ -90,7 +101,7 @@ void ProcessTimers::Fire(Timer* timer) {
       // Expiries that fall before the next look are counted then.
       const int64_t step = std::max(timer->interval, kLeastPeriod / timer->interval *
                                                          timer->interval);
-      timer->next += (expiries - 1) * timer->interval + step;
+      timer->next = Later(timer->next + (expiries - 1) * timer->interval, step);
     } else {
       timer->next = 0;
     }
@@ -191,7 +202,9 @@ TimerSetting ProcessTimers::GetInterval(int which) {
 Result<int> ProcessTimers::Create(Task& task, clockid_t clock, const TimerNotify& notify) {
   TRY(ReadClock(task, clock));
   MutexLock lock(mutex_);
-  if (posix_.size() >= kMaxPosixTimers) return Errno::kEAGAIN;
+  if (posix_.size() >= kMaxPosixTimers || timers_made.load() >= kMostTimers) {
+    return Errno::kEAGAIN;
+  }
   std::unique_ptr<Timer> timer = MakeTimer();
   while (posix_.contains(next_id_)) next_id_ = (next_id_ + 1) & INT32_MAX;
   const int id = next_id_;

@@ -271,7 +271,9 @@ Result<int64_t> SysPidfdOpen(Task& t, const SyscallArgs& a) {
 Result<int64_t> SysPidfdSendSignal(Task& t, const SyscallArgs& a) {
   if (a.Uint(3) != 0) return Errno::kEINVAL;
   const int signo = a.Int(1);
-  RefPtr<kernel::ThreadGroup> group = TRY(kernel::GroupOfPidFd(t, a.Int(0)));
+  Result<RefPtr<kernel::ThreadGroup>> named = kernel::GroupOfPidFd(t, a.Int(0));
+  if (!named.ok()) named = kernel::GroupOfProcDirectory(t, a.Int(0));
+  RefPtr<kernel::ThreadGroup> group = TRY(named);
   if (signo != 0 && !kernel::ValidSignal(signo)) return Errno::kEINVAL;
   RefPtr<Task> leader = t.kernel().FindTask(group->tgid());
   if (!leader || &leader->group() != group.get()) return Errno::kESRCH;

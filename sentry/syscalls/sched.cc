@@ -24,6 +24,12 @@ Result<RefPtr<Task>> Target(Task& t, int pid) {
   return target;
 }
 
+// The affinity calls look a negative id up like any other.
+Result<RefPtr<Task>> AffinityTarget(Task& t, int pid) {
+  if (pid < 0) return Errno::kESRCH;
+  return Target(t, pid);
+}
+
 bool MayChange(Task& t, Task& target) {
   const auth::CredsRef mine = t.creds(), theirs = target.creds();
   return mine->euid == theirs->euid || mine->euid == theirs->uid ||
@@ -167,7 +173,7 @@ Result<int64_t> SysSchedRrGetInterval(Task& t, const SyscallArgs& a) {
 }
 
 Result<int64_t> SysSchedSetaffinity(Task& t, const SyscallArgs& a) {
-  RefPtr<Task> target = TRY(Target(t, a.Int(0)));
+  RefPtr<Task> target = TRY(AffinityTarget(t, a.Int(0)));
   constexpr size_t kMaxBytes = 1024;
   std::vector<std::byte> bytes(std::min<size_t>(a.Uint(1), kMaxBytes));
   TRY(t.memory().CopyInBytes(a[2], bytes));
@@ -190,7 +196,7 @@ Result<int64_t> SysSchedSetaffinity(Task& t, const SyscallArgs& a) {
 
 Result<int64_t> SysSchedGetaffinity(Task& t, const SyscallArgs& a) {
   const size_t size = a.Uint(1);
-  RefPtr<Task> target = TRY(Target(t, a.Int(0)));
+  RefPtr<Task> target = TRY(AffinityTarget(t, a.Int(0)));
   const Task::Scheduling s = target->scheduling();
   const size_t need = s.affinity.size() * sizeof(uint64_t);
   if (size < need || size % sizeof(uint64_t) != 0) return Errno::kEINVAL;
