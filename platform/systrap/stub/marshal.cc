@@ -58,6 +58,7 @@ extern "C" void stub_marshal(Slot* slot) {
     return;
   }
   uint64_t used = 0;
+  bool bulk_taken = false;
   for (int i = 0; i < 6; ++i) {
     const MarshalArg& spec = control->marshal[number][i];
     uint64_t from = Argument(slot->regs, i);
@@ -73,10 +74,15 @@ extern "C" void stub_marshal(Slot* slot) {
           used += (length + 7) & ~7ull;
         }
       } else if (spec.kind == kBufferIn) {
+        // The first one is the data and goes to the bulk window; a second one is a socket address
+        // or its like and lies with the small arguments.
         uint64_t bytes = Argument(slot->regs, spec.length_arg % 6);
-        if (bytes > kBulkMax) bytes = kBulkMax;
-        offset = kBulkOffset;
+        uint64_t room = bulk_taken ? kArgsMax - used : kBulkMax;
+        if (bytes > room) bytes = room;
+        if (!bulk_taken) offset = kBulkOffset;
         length = static_cast<uint32_t>(Copy(slot, offset, from, bytes));
+        if (bulk_taken) used += (length + 7) & ~7ull;
+        bulk_taken = true;
       }
     }
     slot->arg_offset[i] = static_cast<uint32_t>(offset);
