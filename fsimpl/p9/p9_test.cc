@@ -2,6 +2,7 @@
 // it.
 #include "fsimpl/p9/p9.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
@@ -360,6 +361,33 @@ TEST(P9Mapped, OwnersAndModesOfAnOrdinaryUser) {
     attr = MUST(vfs::Stat(w.Walk(), "/dev", 0));
     EXPECT_EQ(attr.mode, S_IFCHR | 0600u);
     EXPECT_EQ(attr.rdev, vfs::MakeDev(1, 3));
+
+    // The host's own kinds for our owner; for others something that stands for them.
+    MUST(vfs::Symlink(w.Walk(), "f", "/own"));
+    w.creds->fsuid = 33;
+    MUST(vfs::Symlink(w.Walk(), "f", "/link"));
+    MUST(vfs::Mknod(w.Walk(), "/fifo", S_IFIFO | 0640, 0));
+    w.creds->fsuid = 0;
+    EXPECT_EQ(MUST(vfs::ReadLink(w.Walk(), "/own", 0)), "f");
+    EXPECT_EQ(MUST(vfs::ReadLink(w.Walk(), "/link", 0)), "f");
+    EXPECT_EQ(MUST(vfs::Stat(w.Walk(), "/link", 0)).uid, 33u);
+    EXPECT_EQ(MUST(vfs::Stat(w.Walk(), "/own", 0)).uid, 0u);
+    EXPECT_EQ(MUST(vfs::Stat(w.Walk(), "/fifo", 0)).mode, S_IFIFO | 0640u);
+    ASSERT_EQ(lstat((bed.dir + "/own").c_str(), &st), 0);
+    EXPECT_TRUE(S_ISLNK(st.st_mode));
+    ASSERT_EQ(lstat((bed.dir + "/link").c_str(), &st), 0);
+    EXPECT_TRUE(S_ISREG(st.st_mode));
+    std::map<std::string, int> types;
+    auto top = MUST(OpenFile(w, "/", O_RDONLY | O_DIRECTORY));
+    MUST(vfs::ReadDirectory(*w.ctx, *top, [&](const vfs::Dirent& entry) {
+      types[std::string(entry.name)] = entry.type;
+      return true;
+    }));
+    EXPECT_EQ(types["dev"], DT_CHR);
+    EXPECT_EQ(types["link"], DT_LNK);
+    EXPECT_EQ(types["own"], DT_LNK);
+    EXPECT_EQ(types["fifo"], DT_FIFO);
+    EXPECT_EQ(types["f"], DT_REG);
 
     // A file that the host's mode bars its owner from.
     MUST(OpenFile(w, "/ro", O_WRONLY | O_CREAT, 0400));

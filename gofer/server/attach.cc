@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <unistd.h>
 
 #include "gofer/wire/messages.h"
 
@@ -163,8 +164,16 @@ Result<p9::Attr> Attach::GetAttr(Node& node) {
 }
 
 Result<std::string> Attach::ReadLink(Node& node) {
-  if (node.type != S_IFLNK || node.replacement != nullptr) return Errno::kEINVAL;
-  return host::ReadLink(node.fd.get());
+  if (node.replacement != nullptr) return Errno::kEINVAL;
+  if (node.type == S_IFLNK) return host::ReadLink(node.fd.get());
+  if (!mapped() || !node.IsRegular()) return Errno::kEINVAL;
+  std::optional<MappedAttr> attr = GetMappedAttr(node.fd.get());
+  if (!attr || !S_ISLNK(attr->mode)) return Errno::kEINVAL;
+  ScopedFd file = TRY(host::Reopen(node.fd.get(), O_RDONLY));
+  char text[4096];
+  ssize_t n = pread(file.get(), text, sizeof text, 0);
+  if (n < 0) return FromHost(errno);
+  return std::string(text, static_cast<size_t>(n));
 }
 
 Result<ScopedFd> Attach::Open(Node& node, uint32_t flags) {

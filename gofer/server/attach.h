@@ -108,6 +108,7 @@ class Attach {
   uint32_t HostMode(uint32_t mode) const;
   // After a creation: makes owner and mode what was asked for; what the file then looks like.
   Result<p9::Attr> FinishCreation(int fd, const MappedAttr& wanted);
+  static Result<> MakeStandIn(int dir, std::string_view name, std::string_view text);
   // mapped(): opens a file of ours whose host mode bars us, by putting its mode into the attribute.
   Result<ScopedFd> ReopenWithOwnMode(Node& node, int flags);
   Result<std::string> HostXattrName(std::string_view name) const;

@@ -28,7 +28,7 @@ Result<> Attach::SetIdentity(int fd, const host::Stat& now, const MappedAttr& wa
     }
     return Ok();
   }
-  bool owner_fits = uid == now.uid && gid == now.gid;
+  bool owner_fits = uids_.ToInside(now.uid) == wanted.uid && gids_.ToInside(now.gid) == wanted.gid;
   if (!now.IsRegular() && !now.IsDir()) {
     // The host keeps no user.* attributes on these: only what it can hold itself.
     if (!owner_fits) {

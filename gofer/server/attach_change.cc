@@ -1,5 +1,6 @@
 // Attach: making, removing and renaming files.
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "gofer/server/attach.h"
 
@@ -87,12 +88,37 @@ Result<OpenedFile> Attach::Create(const RefPtr<Node>& dir, std::string_view name
   return Errno::kEAGAIN;
 }
 
+// An empty file, or one with a link's text.
+Result<> Attach::MakeStandIn(int dir, std::string_view name, std::string_view text) {
+  ScopedFd file = TRY(host::CreateExclusive(dir, name, O_WRONLY, 0600));
+  if (text.empty()) return Ok();
+  ssize_t n = pwrite(file.get(), text.data(), text.size(), 0);
+  if (n == static_cast<ssize_t>(text.size())) return Ok();
+  Errno error = n < 0 ? FromHost(errno) : Errno::kENOSPC;
+  (void)host::Unlink(dir, name, false);
+  return error;
+}
+
 Result<NodeAttr> Attach::Make(const RefPtr<Node>& dir, std::string_view name, uint32_t mode,
                               uint32_t uid, uint32_t gid, uint64_t rdev, std::string_view target) {
   TRY(CheckChange(*dir, name));
   int at = dir->fd.get();
   bool directory = S_ISDIR(mode);
-  switch (mode & S_IFMT) {
+  uint32_t type = mode & S_IFMT;
+  // The host's own kind where it can hold what is asked for, else a regular file that says it.
+  bool ours = uid == uids_.ToInside(geteuid()) && gid == gids_.ToInside(getegid());
+  bool whiteout = S_ISCHR(mode) && rdev == 0;
+  bool device = (S_ISCHR(mode) || S_ISBLK(mode)) && !whiteout;
+  bool stands_in =
+      mapped() && (device || (!ours && (type == S_IFLNK || type == S_IFIFO || type == S_IFSOCK)));
+  if (stands_in) {
+    TRY(MarkSpecialEntries(at));
+    TRY(MakeStandIn(at, name, S_ISLNK(mode) ? target : std::string_view()));
+    type = 0;
+  }
+  switch (type) {
+    case 0:
+      break;
     case S_IFDIR:
       TRY(host::MakeDirectory(at, name, HostMode(mode)));
       break;
@@ -108,13 +134,8 @@ Result<NodeAttr> Attach::Make(const RefPtr<Node>& dir, std::string_view name, ui
     case S_IFBLK:
       // Device 0:0 is an overlay's whiteout, which any user may make. Other device nodes are never
       // real ones: on the host they would give access to its devices.
-      if (S_ISCHR(mode) && rdev == 0) {
-        TRY(host::MakeNode(at, name, S_IFCHR | HostMode(mode), 0));
-      } else if (mapped()) {
-        TRY(host::MakeNode(at, name, S_IFREG | 0600, 0));
-      } else {
-        return Errno::kEPERM;
-      }
+      if (!whiteout) return Errno::kEPERM;
+      TRY(host::MakeNode(at, name, S_IFCHR | HostMode(mode), 0));
       break;
     default:
       return Errno::kEINVAL;
@@ -125,8 +146,7 @@ Result<NodeAttr> Attach::Make(const RefPtr<Node>& dir, std::string_view name, ui
         fd.get(), {.mode = mode & (S_IFMT | 07777), .uid = uid, .gid = gid, .rdev = rdev}));
     host::Stat id;
     id.dev = attr.dev, id.ino = attr.ino;
-    bool device = S_ISCHR(mode) || S_ISBLK(mode);
-    id.mode = device && rdev != 0 ? S_IFREG : attr.mode & S_IFMT;
+    id.mode = stands_in ? S_IFREG : attr.mode & S_IFMT;
     return NodeAttr{MakeRef<Node>(*this, dir, name, std::move(fd), id, nullptr), attr};
   }();
   if (!made.ok()) (void)host::Unlink(at, name, directory);

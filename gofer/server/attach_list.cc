@@ -51,6 +51,7 @@ Result<bool> Attach::List(Node& dir, uint64_t offset, size_t limit, std::vector<
     if (lseek(listing.fd.get(), static_cast<off_t>(offset), SEEK_SET) < 0) return FromHost(errno);
     listing.next = offset;
   }
+  bool special = mapped() && HasSpecialEntries(dir.fd.get());
   alignas(LinuxDirent64) char buffer[kBufferBytes];
   for (;;) {
     ssize_t n = syscall(SYS_getdents64, listing.fd.get(), buffer, sizeof buffer);
@@ -79,6 +80,15 @@ Result<bool> Attach::List(Node& dir, uint64_t offset, size_t limit, std::vector<
         bool directory = hidden->show == HiddenPath::Show::kEmptyDirectory;
         dirent.type = directory ? DT_DIR : DT_REG;
         dirent.qid.type = directory ? p9::kQidDir : p9::kQidFile;
+      }
+      if (special && entry->type == DT_REG) {
+        Result<ScopedFd> file = host::OpenChild(dir.fd.get(), name, config_.stay_on_device);
+        std::optional<MappedAttr> attr;
+        if (file.ok()) attr = GetMappedAttr(file->get());
+        if (attr) {
+          dirent.type = (attr->mode & S_IFMT) >> 12;
+          dirent.qid.type = QidTypeOf(dirent.type);
+        }
       }
       if (!p9::AppendDirent(out, dirent, limit)) {
         listing.next = kUnknownPosition;

@@ -24,7 +24,8 @@ std::optional<MappedAttr> GetMappedAttr(int fd) {
   if (!value.ok() || value->size() != sizeof stored) return std::nullopt;
   std::memcpy(&stored, value->data(), sizeof stored);
   uint32_t type = stored.mode & S_IFMT;
-  bool known = type == S_IFREG || type == S_IFDIR || type == S_IFCHR || type == S_IFBLK;
+  bool known = type == S_IFREG || type == S_IFDIR || type == S_IFCHR || type == S_IFBLK ||
+               type == S_IFLNK || type == S_IFIFO || type == S_IFSOCK;
   if (stored.version != 1 || !known) return std::nullopt;
   return MappedAttr{.mode = stored.mode & (S_IFMT | 07777),
                     .uid = stored.uid,
@@ -38,5 +39,9 @@ Result<> SetMappedAttr(int fd, const MappedAttr& attr) {
   std::memcpy(bytes, &stored, sizeof stored);
   return host::SetXattr(fd, kMappedAttrName, bytes, 0);
 }
+
+Result<> MarkSpecialEntries(int dir) { return host::SetXattr(dir, kSpecialEntriesName, {}, 0); }
+
+bool HasSpecialEntries(int dir) { return host::GetXattr(dir, kSpecialEntriesName).ok(); }
 
 }  // namespace msentry::gofer

@@ -1,7 +1,10 @@
 // Attributes that the host cannot hold for us, kept in the extended attribute user.msentry.attr of
 // the file (the idea is qemu's "mapped-xattr"): owner, group, mode with type, device number.
 // The attribute wins over what the host says. A device node of the guest is an empty regular file
-// with such an attribute. Any thread; no locks.
+// with such an attribute; so is a FIFO, socket or symbolic link (its text is the file's content)
+// whose owner the host does not let us set, because the real ones have no user.* attributes. A
+// directory that holds such files is marked, so that listings look at their types. Any thread; no
+// locks.
 #pragma once
 
 #include <cstdint>
@@ -26,5 +29,10 @@ struct MappedAttr {
 // Of the file behind an O_PATH fd; nullopt when it has none or a malformed one.
 std::optional<MappedAttr> GetMappedAttr(int fd);
 Result<> SetMappedAttr(int fd, const MappedAttr& attr);
+
+// Of a directory, by O_PATH fd: it holds regular files that stand for other types.
+inline constexpr char kSpecialEntriesName[] = "user.msentry.special";
+Result<> MarkSpecialEntries(int dir);
+bool HasSpecialEntries(int dir);
 
 }  // namespace msentry::gofer

@@ -166,7 +166,13 @@ class Supervisor {
     // An ordinary user's gofer does better outside the user namespace, where it sees who owns the files it serves; Landlock
     // keeps it to them. Root's namespace knows every id, and mounts of one's own are the stronger wall.
     bool outside = geteuid() != 0 && HasLandlock();
-    if (outside && !StartGofer(gofer, gofer_end, sentry_end)) return false;
+    if (outside) {
+      for (gofer::AttachConfig& attach : gofer.attaches) {
+        attach.uid_map = GuestAsHost(config_.user().uid(), config_.host_uid());
+        attach.gid_map = GuestAsHost(config_.user().gid(), config_.host_gid());
+      }
+      if (!StartGofer(gofer, gofer_end, sentry_end)) return false;
+    }
     namespaces_ = EnterNamespaces(config_);
     for (const std::string& warning : namespaces_.warnings) {
       control::Event event;
@@ -183,6 +189,12 @@ class Supervisor {
     // The guest's descriptors are not ours to hold open: its readers wait for end of file.
     fds_.ResetGuestEnds();
     return true;
+  }
+
+  // What the host's user owns is the guest's user's, and the other way round when one is made.
+  static std::vector<gofer::IdRange> GuestAsHost(uint32_t guest_id, uint32_t host_id) {
+    if (guest_id == host_id) return {};
+    return {{.inside = guest_id, .outside = host_id, .count = 1}, {.inside = 0, .outside = 0, .count = UINT32_MAX}};
   }
 
   bool StartSentry(ScopedFd& own_end, ScopedFd& other_end) {
