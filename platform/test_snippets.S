@@ -127,6 +127,21 @@ snippet fpu
     syscall
 finish fpu
 
+# Jumps with every other register as it came.
+snippet jump_far
+    jmp *%r15
+finish jump_far
+
+# Fills rcx words at rdi with rdx, then calls 1000.
+snippet scribble
+1:  mov %rdx, (%rdi)
+    add $8, %rdi
+    dec %rcx
+    jnz 1b
+    mov $1000, %eax
+    syscall
+finish scribble
+
 # rdtsc-free clock: calls the function at rdi (vDSO clock_gettime) with (1, kData), then call 1000
 # with its result.
 snippet call_function

@@ -1,5 +1,6 @@
 #include "platform/ptrace/tracer.h"
 
+#include <linux/futex.h>
 #include <sched.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
@@ -154,6 +155,11 @@ std::optional<Tracer::Change> Tracer::NextChange(bool block, bool kickable) {
         return std::nullopt;
       }
       result = WaitOrKick(kick_, &info, kWaitFlags | WNOWAIT);
+      if (result == -ECHILD) {
+        // Somebody killed every stub, the first one too: only requests can come, to be refused.
+        syscall(SYS_futex, reinterpret_cast<uint32_t*>(&kick_.awake), FUTEX_WAIT_PRIVATE, 0,
+                nullptr, nullptr, 0);
+      }
       kick_.awake.store(1, std::memory_order_seq_cst);
     } else {
       result = syscall(SYS_waitid, P_ALL, 0, &info, kWaitFlags | WNOWAIT | (block ? 0 : WNOHANG),
