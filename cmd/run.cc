@@ -81,7 +81,7 @@ void Declare(CLI::App& app, Options& o) {
   app.add_option("--platform-gate", o.gate, "systrap's memory calls: fast, or strict (all through a notification)")
       ->type_name("MODE");
   app.add_option("--cpus", o.config.cpus, "CPUs the program sees and gets (all)")->type_name("N");
-  app.add_option("--memory", o.memory, "Memory the program sees and gets (no limit)")->type_name("SIZE");
+  app.add_option("--memory", o.memory, "Memory the program sees; bounds its tmpfs mounts, not yet its processes (the host's)")->type_name("SIZE");
   app.add_option("--pids", o.config.pids, "Threads at one time (32768)")->type_name("N");
   app.add_option("--timeout", o.timeout, "Kill everything after this long")->type_name("TIME");
   app.add_flag("--strace{all}", o.strace, "Log system calls, or only those named: --strace=openat,read")
