@@ -34,7 +34,8 @@ bool NumberAndUnit(const std::string& text, double* number, std::string* unit) {
   return true;
 }
 
-bool FindUser(const std::string& rootfs, const std::string& name, bool by_id, uint32_t id, UserSpec* user) {
+bool FindUser(const std::string& rootfs, const std::string& name, bool by_id, uint32_t id,
+              UserSpec* user) {
   File file(fopen((rootfs + "/etc/passwd").c_str(), "re"));
   if (!file) return false;
   while (passwd* entry = fgetpwent(file.get())) {
@@ -80,7 +81,8 @@ std::string ParseSize(const std::string& text, uint64_t* bytes) {
   static const std::string kUnits = "KMGT";
   double factor = 1;
   if (!unit.empty()) {
-    size_t index = unit.size() == 1 ? kUnits.find(static_cast<char>(toupper(unit[0]))) : std::string::npos;
+    size_t index =
+        unit.size() == 1 ? kUnits.find(static_cast<char>(toupper(unit[0]))) : std::string::npos;
     if (index == std::string::npos) return "not a size (a number, then K, M, G or T): " + text;
     factor = std::ldexp(1.0, 10 * (static_cast<int>(index) + 1));
   }
@@ -125,8 +127,10 @@ std::string ParseBind(const std::string& text, Bind* bind) {
       parts.back() += text[i];
     }
   }
-  bool options_known = parts.size() == 2 || (parts.size() == 3 && (parts[2] == "ro" || parts[2] == "rw"));
-  if (!options_known || parts[0].empty() || parts[1].empty()) return "not SRC:DST or SRC:DST:ro: " + text;
+  bool options_known =
+      parts.size() == 2 || (parts.size() == 3 && (parts[2] == "ro" || parts[2] == "rw"));
+  if (!options_known || parts[0].empty() || parts[1].empty())
+    return "not SRC:DST or SRC:DST:ro: " + text;
   if (parts[1][0] != '/') return "the path inside is not absolute: " + text;
   *bind = {parts[0], parts[1], parts.size() == 3 && parts[2] == "ro"};
   return "";
@@ -142,7 +146,8 @@ std::string ParseEnv(const std::string& text, std::vector<std::string>* env) {
     if (value == nullptr) return "";
     entry = name + "=" + value;
   }
-  std::erase_if(*env, [&](const std::string& e) { return e.compare(0, name.size() + 1, name + "=") == 0; });
+  std::erase_if(
+      *env, [&](const std::string& e) { return e.compare(0, name.size() + 1, name + "=") == 0; });
   env->push_back(entry);
   return "";
 }

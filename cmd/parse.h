@@ -1,4 +1,5 @@
-// Text of command-line options into values. Each returns an empty string, or one line that says what is wrong with `text`.
+// Text of command-line options into values. Each returns an empty string, or one line that says
+// what is wrong with `text`.
 #pragma once
 
 #include <cstdint>

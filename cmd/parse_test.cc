@@ -71,7 +71,8 @@ TEST(ParseUserTest, NumbersNeedNoEntryAndNamesDo) {
   EXPECT_EQ(ParseUser("root", "/", &user), "");
   EXPECT_EQ(user.uid, 0u);
   EXPECT_EQ(user.home, "/root");
-  EXPECT_NE(ParseUser("no-such-user-here", "/", &user).find("no-such-user-here"), std::string::npos);
+  EXPECT_NE(ParseUser("no-such-user-here", "/", &user).find("no-such-user-here"),
+            std::string::npos);
   EXPECT_NE(ParseUser("root:no-such-group-here", "/", &user), "");
 }
 

@@ -23,10 +23,11 @@ int Fail(const std::string& text) {
   return kFailure;
 }
 
-// Variables that a program needs to feel at home and that give nothing away. Everything else is passed on request.
-constexpr const char* kPassedVariables[] = {"PATH", "HOME",     "USER",        "LOGNAME", "SHELL", "TERM",
-                                            "LANG", "LANGUAGE", "COLORTERM",   "TZ",      "PWD",   "COLUMNS",
-                                            "LINES"};
+// Variables that a program needs to feel at home and that give nothing away. Everything else is
+// passed on request.
+constexpr const char* kPassedVariables[] = {"PATH", "HOME",    "USER",     "LOGNAME",   "SHELL",
+                                            "TERM", "LANG",    "LANGUAGE", "COLORTERM", "TZ",
+                                            "PWD",  "COLUMNS", "LINES"};
 
 std::vector<std::string> DefaultEnvironment() {
   std::vector<std::string> env;
@@ -62,37 +63,50 @@ struct Options {
 void Declare(CLI::App& app, Options& o) {
   app.prefix_command();
   app.set_help_flag("-h,--help", "Show this and exit");
-  app.add_option("--rootfs", o.config.rootfs, "Host directory that is the root, read-only below a private layer")
+  app.add_option("--rootfs", o.config.rootfs,
+                 "Host directory that is the root, read-only below a private layer")
       ->type_name("DIR");
-  app.add_option("--bind", o.binds, "Make host path SRC visible at DST; writes reach the host unless :ro")
+  app.add_option("--bind", o.binds,
+                 "Make host path SRC visible at DST; writes reach the host unless :ro")
       ->type_name("SRC:DST[:ro]")
       ->allow_extra_args(false);
-  app.add_option("--keep", o.config.keep, "Keep what the program writes in DIR, and go on from it next time")
+  app.add_option("--keep", o.config.keep,
+                 "Keep what the program writes in DIR, and go on from it next time")
       ->type_name("DIR");
-  app.add_option("--cwd", o.config.cwd, "Working directory inside (the current one)")->type_name("DIR");
+  app.add_option("--cwd", o.config.cwd, "Working directory inside (the current one)")
+      ->type_name("DIR");
   app.add_option("--env", o.env, "Set a variable, or pass the caller's")
       ->type_name("NAME[=VALUE]")
       ->allow_extra_args(false);
   app.add_flag("--inherit-env", o.inherit_env, "Pass the whole environment, secrets included");
-  app.add_option("--user", o.user, "User inside: ids, or names from the root's /etc/passwd (the caller)")
+  app.add_option("--user", o.user,
+                 "User inside: ids, or names from the root's /etc/passwd (the caller)")
       ->type_name("UID[:GID]");
   app.add_option("--hostname", o.config.hostname, "Host name inside (msentry)")->type_name("NAME");
-  app.add_option("--platform", o.platform, "How guest code is trapped: systrap or ptrace")->type_name("NAME");
-  app.add_option("--platform-gate", o.gate, "systrap's memory calls: fast, or strict (all through a notification)")
+  app.add_option("--platform", o.platform, "How guest code is trapped: systrap or ptrace")
+      ->type_name("NAME");
+  app.add_option("--platform-gate", o.gate,
+                 "systrap's memory calls: fast, or strict (all through a notification)")
       ->type_name("MODE");
   app.add_option("--cpus", o.config.cpus, "CPUs the program sees and gets (all)")->type_name("N");
-  app.add_option("--memory", o.memory, "Memory the program sees; bounds its tmpfs mounts, not yet its processes (the host's)")->type_name("SIZE");
+  app.add_option(
+         "--memory", o.memory,
+         "Memory the program sees; bounds its tmpfs mounts, not yet its processes (the host's)")
+      ->type_name("SIZE");
   app.add_option("--pids", o.config.pids, "Threads at one time (32768)")->type_name("N");
   app.add_option("--timeout", o.timeout, "Kill everything after this long")->type_name("TIME");
-  app.add_flag("--strace{all}", o.strace, "Log system calls, or only those named: --strace=openat,read")
+  app.add_flag("--strace{all}", o.strace,
+               "Log system calls, or only those named: --strace=openat,read")
       ->type_name("CALLS");
   app.add_option("--log", o.log, "Write the log to FILE (standard error)")->type_name("FILE");
   app.add_flag("--debug", o.debug, "Log what msentry does");
   app.add_option("--show", o.config.show, "Leave a path visible that is hidden by default")
       ->type_name("PATH")
       ->allow_extra_args(false);
-  app.add_flag("--show-secrets", o.config.show_secrets, "Hide nothing of the host: keys, homes, password hashes");
-  app.add_flag("--no-namespaces", o.config.avoid_namespaces, "As on a host without user namespaces")->group("");
+  app.add_flag("--show-secrets", o.config.show_secrets,
+               "Hide nothing of the host: keys, homes, password hashes");
+  app.add_flag("--no-namespaces", o.config.avoid_namespaces, "As on a host without user namespaces")
+      ->group("");
 }
 
 // The rest of the config from option texts. An empty string or what is wrong.
@@ -103,13 +117,15 @@ std::string Complete(Options& o) {
   } else if (o.platform != "systrap") {
     return "--platform " + o.platform + ": there are systrap and ptrace";
   }
-  if (o.gate != "fast" && o.gate != "strict") return "--platform-gate " + o.gate + ": there are fast and strict";
+  if (o.gate != "fast" && o.gate != "strict")
+    return "--platform-gate " + o.gate + ": there are fast and strict";
   config.strict_gate = o.gate == "strict";
   if (config.strict_gate && config.platform == PlatformKind::kPtrace) {
     return "--platform-gate strict: it is for systrap; ptrace sees every call anyway";
   }
   std::string wrong;
-  if (!o.memory.empty() && !(wrong = ParseSize(o.memory, &config.memory_bytes)).empty()) return "--memory: " + wrong;
+  if (!o.memory.empty() && !(wrong = ParseSize(o.memory, &config.memory_bytes)).empty())
+    return "--memory: " + wrong;
   if (!o.timeout.empty() && !(wrong = ParseDuration(o.timeout, &config.timeout_ms)).empty()) {
     return "--timeout: " + wrong;
   }
@@ -143,7 +159,8 @@ std::string Complete(Options& o) {
   }
   bool has_path = std::any_of(config.env.begin(), config.env.end(),
                               [](const std::string& e) { return e.compare(0, 5, "PATH=") == 0; });
-  if (!has_path) config.env.push_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+  if (!has_path)
+    config.env.push_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
 
   config.strace = !o.strace.empty();
   if (config.strace && o.strace != "all") config.strace_calls = SplitCommas(o.strace);
@@ -157,7 +174,8 @@ bool IsOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
 
 int Run(std::vector<std::string> args) {
   Options o;
-  CLI::App app("Run a program on msentry's own kernel: msentry run [OPTIONS] -- PROGRAM [ARGS...]", "msentry run");
+  CLI::App app("Run a program on msentry's own kernel: msentry run [OPTIONS] -- PROGRAM [ARGS...]",
+               "msentry run");
   Declare(app, o);
 
   // What follows "--" is the program's, whatever it looks like.
@@ -193,7 +211,9 @@ int Run(std::vector<std::string> args) {
   TerminalUse use = FindTerminals();
   Stdio* modes[] = {&o.config.stdin_mode, &o.config.stdout_mode, &o.config.stderr_mode};
   for (int fd = 0; fd < 3; fd++) {
-    *modes[fd] = use.is_terminal[fd] ? Stdio::Terminal() : IsOpen(fd) ? Stdio::Fd(fd) : Stdio::Closed();
+    *modes[fd] = use.is_terminal[fd] ? Stdio::Terminal()
+                 : IsOpen(fd)        ? Stdio::Fd(fd)
+                                     : Stdio::Closed();
   }
   // Descriptors that we open must not take the place of closed ones.
   for (int fd = 0; fd < 3; fd++) {

@@ -92,7 +92,8 @@ class Attendance {
     }
     raw_.Restore();
     PrintWarnings();
-    bool by_us = status.kind == ExitStatus::Kind::kSignaled && status.code == SIGKILL && ending_ != 0;
+    bool by_us =
+        status.kind == ExitStatus::Kind::kSignaled && status.code == SIGKILL && ending_ != 0;
     if (by_us) status.code = ending_;
     return status;
   }
@@ -102,13 +103,15 @@ class Attendance {
 
   int TimeToKill() const {
     if (ending_ == 0) return -1;
-    auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now()).count();
+    auto left =
+        std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now()).count();
     return left < 0 ? 0 : static_cast<int>(left) + 1;
   }
 
   void PrintWarnings() {
     for (; printed_ < sandbox_.warnings().size(); printed_++) {
-      std::string line = "msentry: warning: " + sandbox_.warnings()[printed_] + (raw_.active() ? "\r\n" : "\n");
+      std::string line =
+          "msentry: warning: " + sandbox_.warnings()[printed_] + (raw_.active() ? "\r\n" : "\n");
       WriteAll(2, line);
     }
   }
@@ -129,7 +132,8 @@ class Attendance {
           sandbox_.Kill(signal);
           break;
         case SIGTSTP:
-          // Not typed (the terminal is raw then) but sent: stop with the guest's job, as it would have been stopped.
+          // Not typed (the terminal is raw then) but sent: stop with the guest's job, as it would
+          // have been stopped.
           sandbox_.Kill(SIGTSTP, true);
           raise(SIGSTOP);
           sandbox_.Kill(SIGCONT, true);
@@ -190,6 +194,8 @@ WindowSize CurrentWindowSize() {
   return {};
 }
 
-ExitStatus Attend(Sandbox& sandbox, const TerminalUse& use) { return Attendance(sandbox, use).Run(); }
+ExitStatus Attend(Sandbox& sandbox, const TerminalUse& use) {
+  return Attendance(sandbox, use).Run();
+}
 
 }  // namespace msentry::cmd

@@ -1,5 +1,5 @@
-// The user's terminal while a sandbox runs: raw mode, the two byte streams, window size, signals. All of `msentry run`'s waiting is
-// here.
+// The user's terminal while a sandbox runs: raw mode, the two byte streams, window size, signals.
+// All of `msentry run`'s waiting is here.
 #pragma once
 
 #include "runtime/msentry.h"
@@ -15,9 +15,10 @@ TerminalUse FindTerminals();
 // Of the first terminal among them.
 WindowSize CurrentWindowSize();
 
-// Runs a started sandbox to its end: moves bytes between the terminal and the sandbox, forwards SIGWINCH, SIGINT, SIGQUIT, SIGTSTP
-// and SIGCONT; SIGTERM and SIGHUP are forwarded too, and end the sandbox two seconds later if it has not ended.
-// Prints warnings as they come. The terminal is as it was before when this returns.
+// Runs a started sandbox to its end: moves bytes between the terminal and the sandbox, forwards
+// SIGWINCH, SIGINT, SIGQUIT, SIGTSTP and SIGCONT; SIGTERM and SIGHUP are forwarded too, and end the
+// sandbox two seconds later if it has not ended. Prints warnings as they come. The terminal is as
+// it was before when this returns.
 ExitStatus Attend(Sandbox& sandbox, const TerminalUse& use);
 
 }  // namespace msentry::cmd

@@ -13,8 +13,8 @@ namespace msentry::loader {
 
 namespace {
 
-constexpr size_t kMaxHeaderBytes = 65536;   // of all program headers (ELF_MIN_ALIGN rule of Linux)
-constexpr size_t kMaxInterpreter = 4096;    // PATH_MAX, NUL included
+constexpr size_t kMaxHeaderBytes = 65536;  // of all program headers (ELF_MIN_ALIGN rule of Linux)
+constexpr size_t kMaxInterpreter = 4096;   // PATH_MAX, NUL included
 constexpr uint64_t kMaxFile = uint64_t{1} << 62;
 
 template <typename T>

@@ -31,13 +31,13 @@ struct ElfImage {
   uint64_t entry = 0;
   uint64_t program_headers = 0;  // their address (relative when position independent)
   uint16_t program_header_count = 0;
-  std::string interpreter;       // PT_INTERP; empty when there is none
-  bool executable_stack = false; // PT_GNU_STACK with PF_X
-  uint64_t alignment = 4096;     // the largest p_align of a PT_LOAD
+  std::string interpreter;        // PT_INTERP; empty when there is none
+  bool executable_stack = false;  // PT_GNU_STACK with PF_X
+  uint64_t alignment = 4096;      // the largest p_align of a PT_LOAD
   std::vector<ElfSegment> segments;
 
-  uint64_t begin() const;        // page-aligned start of the first segment
-  uint64_t end() const;          // page-aligned end of the last
+  uint64_t begin() const;  // page-aligned start of the first segment
+  uint64_t end() const;    // page-aligned end of the last
 };
 
 // Reads `out.size()` bytes at `offset` of the file; the count is short at its end.

@@ -28,11 +28,19 @@ struct File {
     header.e_entry = 0x401000;
     header.e_phoff = sizeof(Elf64_Ehdr);
     header.e_phentsize = sizeof(Elf64_Phdr);
-    headers.push_back({.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_offset = 0,
-                       .p_vaddr = 0x400000, .p_filesz = 0x1100, .p_memsz = 0x1100,
+    headers.push_back({.p_type = PT_LOAD,
+                       .p_flags = PF_R | PF_X,
+                       .p_offset = 0,
+                       .p_vaddr = 0x400000,
+                       .p_filesz = 0x1100,
+                       .p_memsz = 0x1100,
                        .p_align = 0x1000});
-    headers.push_back({.p_type = PT_LOAD, .p_flags = PF_R | PF_W, .p_offset = 0x1100,
-                       .p_vaddr = 0x402100, .p_filesz = 0x10, .p_memsz = 0x5000,
+    headers.push_back({.p_type = PT_LOAD,
+                       .p_flags = PF_R | PF_W,
+                       .p_offset = 0x1100,
+                       .p_vaddr = 0x402100,
+                       .p_filesz = 0x10,
+                       .p_memsz = 0x5000,
                        .p_align = 0x1000});
     rest = "/lib64/ld.so";
   }
@@ -80,9 +88,9 @@ TEST(Elf, TheShellOfThisMachine) {
 
 TEST(Elf, TruncatedAnywhereIsNoProgram) {
   File file;
-  file.headers.insert(file.headers.begin(),
-                      {.p_type = PT_INTERP, .p_offset = 64 + 3 * sizeof(Elf64_Phdr),
-                       .p_filesz = 13});
+  file.headers.insert(
+      file.headers.begin(),
+      {.p_type = PT_INTERP, .p_offset = 64 + 3 * sizeof(Elf64_Phdr), .p_filesz = 13});
   std::string bytes = file.Bytes();
   EXPECT_EQ(MUST(File::ParseBytes(bytes)).interpreter, "/lib64/ld.so");
   for (size_t n = 0; n < bytes.size(); ++n) {
@@ -107,7 +115,12 @@ TEST(Elf, DamagedHeadersAreRefused) {
   ExpectRefused([](File& f) { f.header.e_phentsize = 1; }, "header size");
   ExpectRefused([](File& f) { f.header.e_phnum = 0xffff; }, "header count");
   ExpectRefused([](File& f) { f.header.e_phoff = ~uint64_t{0}; }, "header offset");
-  ExpectRefused([](File& f) { f.headers.clear(); f.header.e_phnum = 0; }, "no headers");
+  ExpectRefused(
+      [](File& f) {
+        f.headers.clear();
+        f.header.e_phnum = 0;
+      },
+      "no headers");
   ExpectRefused([](File& f) { f.headers[0].p_type = f.headers[1].p_type = PT_NOTE; }, "no load");
   ExpectRefused([](File& f) { f.headers[0].p_filesz = 0x2000; }, "more file than memory");
   ExpectRefused([](File& f) { f.headers[0].p_vaddr = 0x400123; }, "not congruent");
@@ -115,10 +128,18 @@ TEST(Elf, DamagedHeadersAreRefused) {
   ExpectRefused([](File& f) { f.headers[1].p_vaddr = ~uint64_t{0} - 0xeff; }, "wrapping address");
   ExpectRefused([](File& f) { f.headers[1].p_offset = ~uint64_t{0} - 0xeff; }, "wrapping offset");
   ExpectRefused([](File& f) { std::swap(f.headers[0], f.headers[1]); }, "descending");
-  ExpectRefused([](File& f) { f.headers[0].p_type = PT_INTERP; f.headers[0].p_filesz = 1 << 20; },
-                "long interpreter");
-  ExpectRefused([](File& f) { f.headers[0].p_type = PT_INTERP; f.headers[0].p_filesz = 5; },
-                "interpreter without an end");
+  ExpectRefused(
+      [](File& f) {
+        f.headers[0].p_type = PT_INTERP;
+        f.headers[0].p_filesz = 1 << 20;
+      },
+      "long interpreter");
+  ExpectRefused(
+      [](File& f) {
+        f.headers[0].p_type = PT_INTERP;
+        f.headers[0].p_filesz = 5;
+      },
+      "interpreter without an end");
 }
 
 TEST(Elf, AbsurdAlignmentsAreIgnored) {

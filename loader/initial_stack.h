@@ -17,15 +17,15 @@ struct InitialStackArgs {
   uint64_t top = 0;  // end of the stack's mapping
   const std::vector<std::string>& argv;
   const std::vector<std::string>& envp;
-  std::string_view name;                          // AT_EXECFN
-  std::array<uint8_t, 16> random{};               // AT_RANDOM
+  std::string_view name;             // AT_EXECFN
+  std::array<uint8_t, 16> random{};  // AT_RANDOM
   // Entries that do not point into the stack; the others and AT_NULL are added.
   std::vector<std::pair<uint64_t, uint64_t>> auxv;
 };
 
 struct InitialStack {
-  uint64_t pointer = 0;            // 16-byte aligned; holds argc
-  std::vector<std::byte> bytes;    // of [pointer, top)
+  uint64_t pointer = 0;          // 16-byte aligned; holds argc
+  std::vector<std::byte> bytes;  // of [pointer, top)
   uint64_t arg_start = 0, arg_end = 0, env_start = 0, env_end = 0;
   std::vector<std::pair<uint64_t, uint64_t>> auxv;  // complete
 };

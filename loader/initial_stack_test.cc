@@ -28,7 +28,10 @@ class Reader {
 
 TEST(InitialStack, HoldsWhatTheAbiSays) {
   std::vector<std::string> argv = {"prog", "", "two"}, envp = {"A=1", "B=2"};
-  InitialStackArgs args{.top = 0x7fe000000000, .argv = argv, .envp = envp, .name = "/bin/prog",
+  InitialStackArgs args{.top = 0x7fe000000000,
+                        .argv = argv,
+                        .envp = envp,
+                        .name = "/bin/prog",
                         .auxv = {{AT_PAGESZ, 4096}}};
   InitialStack stack = BuildInitialStack(args);
   Reader r(stack);

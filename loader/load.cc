@@ -19,11 +19,11 @@ namespace {
 using mm::PageDown;
 using mm::PageUp;
 
-constexpr uint64_t kPieBase = 0x555555554000;                 // ELF_ET_DYN_BASE of 47-bit Linux
-constexpr uint64_t kPieRandomPages = uint64_t{1} << 28;       // vm.mmap_rnd_bits
+constexpr uint64_t kPieBase = 0x555555554000;            // ELF_ET_DYN_BASE of 47-bit Linux
+constexpr uint64_t kPieRandomPages = uint64_t{1} << 28;  // vm.mmap_rnd_bits
 constexpr uint64_t kBrkRandomPages = 0x02000000 / arch::kPageSize;
-constexpr uint64_t kStackSlack = 128 << 10;                   // mapped below the first stack pointer
-constexpr int kAtMinSigStackSize = 51;                        // AT_MINSIGSTKSZ
+constexpr uint64_t kStackSlack = 128 << 10;  // mapped below the first stack pointer
+constexpr int kAtMinSigStackSize = 51;       // AT_MINSIGSTKSZ
 constexpr uint64_t kClockTicks = 100;
 
 // Where an image went: `bias` is added to its addresses.
@@ -34,13 +34,11 @@ struct Placed {
 
 class ImageMapper {
  public:
-  ImageMapper(const Environment& environment, mm::MemoryManager& mm,
-              platform::GuestThread& thread)
+  ImageMapper(const Environment& environment, mm::MemoryManager& mm, platform::GuestThread& thread)
       : environment_(environment), mm_(mm), thread_(thread) {}
 
   // `base`: where a position independent image should begin, 0 for the mapping area.
-  Result<Placed> Map(const ElfImage& elf, const RefPtr<vfs::FileDescription>& file,
-                     uint64_t base);
+  Result<Placed> Map(const ElfImage& elf, const RefPtr<vfs::FileDescription>& file, uint64_t base);
   // Zeroes the rests of pages that file bytes share with the zeros after them. After FinishLoad.
   Result<> ZeroTails();
 
@@ -63,8 +61,12 @@ Result<> ImageMapper::MapPart(uint64_t start, uint64_t end, int protection,
                               RefPtr<mm::MappedFile> file, uint64_t offset) {
   int flags = MAP_PRIVATE | MAP_FIXED | (file ? 0 : MAP_ANONYMOUS);
   TRY(mm_.Map(thread_,
-              {.address = start, .length = end - start, .protection = protection, .flags = flags,
-               .file = std::move(file), .offset = offset},
+              {.address = start,
+               .length = end - start,
+               .protection = protection,
+               .flags = flags,
+               .file = std::move(file),
+               .offset = offset},
               environment_.limits));
   return Ok();
 }
@@ -96,7 +98,8 @@ Result<Placed> ImageMapper::Map(const ElfImage& elf, const RefPtr<vfs::FileDescr
       uint64_t room = length + elf.alignment - arch::kPageSize;
       if (room < length) return Errno::kENOMEM;
       uint64_t found = TRY(mm_.Map(thread_,
-                                   {.length = room, .protection = PROT_NONE,
+                                   {.length = room,
+                                    .protection = PROT_NONE,
                                     .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE},
                                    environment_.limits));
       TRY(mm_.Unmap(thread_, found, room));
@@ -145,9 +148,8 @@ mm::ImageInfo Describe(const ElfImage& elf, uint64_t bias) {
   return info;
 }
 
-std::vector<std::pair<uint64_t, uint64_t>> BaseAuxv(const Program& program,
-                                                    const Environment& env, uint64_t bias,
-                                                    uint64_t interpreter_base) {
+std::vector<std::pair<uint64_t, uint64_t>> BaseAuxv(const Program& program, const Environment& env,
+                                                    uint64_t bias, uint64_t interpreter_base) {
   std::vector<std::pair<uint64_t, uint64_t>> v;
   if (env.vdso.length != 0) v.emplace_back(AT_SYSINFO_EHDR, env.vdso.address);
   v.emplace_back(kAtMinSigStackSize, getauxval(kAtMinSigStackSize));
@@ -169,11 +171,13 @@ std::vector<std::pair<uint64_t, uint64_t>> BaseAuxv(const Program& program,
   return v;
 }
 
-InitialStack MakeStack(const Program& program, const Environment& env,
-                       const mm::MemoryManager& mm,
+InitialStack MakeStack(const Program& program, const Environment& env, const mm::MemoryManager& mm,
                        std::vector<std::pair<uint64_t, uint64_t>> auxv) {
-  InitialStackArgs args{.top = mm.layout().stack_top, .argv = program.argv, .envp = env.envp,
-                        .name = program.name, .auxv = std::move(auxv)};
+  InitialStackArgs args{.top = mm.layout().stack_top,
+                        .argv = program.argv,
+                        .envp = env.envp,
+                        .name = program.name,
+                        .auxv = std::move(auxv)};
   uint64_t random[2] = {mm::RandomBits(), mm::RandomBits()};
   std::memcpy(args.random.data(), random, sizeof(random));
   return BuildInitialStack(args);
@@ -209,7 +213,8 @@ Result<Entry> Load(const Program& program, const Environment& env, mm::MemoryMan
   int stack_protection = PROT_READ | PROT_WRITE | (program.elf.executable_stack ? PROT_EXEC : 0);
   Result<uint64_t> stack_map = mm.Map(
       thread,
-      {.address = stack_start, .length = mm.layout().stack_top - stack_start,
+      {.address = stack_start,
+       .length = mm.layout().stack_top - stack_start,
        .protection = stack_protection,
        .flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_GROWSDOWN | MAP_STACK | MAP_FIXED_NOREPLACE,
        .label = mm::VmaLabel::kStack},

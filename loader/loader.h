@@ -41,24 +41,23 @@ struct Program {
   RefPtr<vfs::FileDescription> interpreter;  // its PT_INTERP; null when there is none
   ElfImage elf;
   ElfImage interpreter_elf;
-  std::string name;                 // the path given to execve: AT_EXECFN
-  std::string comm;                 // last component of `name`, at most 15 bytes
-  std::vector<std::string> argv;    // with a script's interpreter in front
+  std::string name;               // the path given to execve: AT_EXECFN
+  std::string comm;               // last component of `name`, at most 15 bytes
+  std::vector<std::string> argv;  // with a script's interpreter in front
 };
 
 // kENOEXEC for what is not a program, kELOOP for scripts nested too deep, kELIBBAD for a bad ELF
 // interpreter, kEINVAL for more than one, kEACCES/kENOENT... from `open`.
 Result<Program> Prepare(const vfs::OpContext& ctx, RefPtr<vfs::FileDescription> file,
-                        std::string_view name, std::vector<std::string> argv,
-                        OpenExecutable open);
+                        std::string_view name, std::vector<std::string> argv, OpenExecutable open);
 
 struct Environment {
   std::vector<std::string> envp;
   uint32_t uid = 0, euid = 0, gid = 0, egid = 0;
-  bool secure = false;               // AT_SECURE: set-id or capabilities were gained
+  bool secure = false;  // AT_SECURE: set-id or capabilities were gained
   mm::MemoryLimits limits;
-  platform::Platform::Vdso vdso;     // AT_SYSINFO_EHDR when length is not 0
-  vfs::Location root;                // the new process's root: paths in /proc/PID/maps
+  platform::Platform::Vdso vdso;  // AT_SYSINFO_EHDR when length is not 0
+  vfs::Location root;             // the new process's root: paths in /proc/PID/maps
 };
 
 struct Entry {
@@ -67,8 +66,8 @@ struct Entry {
 };
 
 // kE2BIG when the strings exceed a quarter of the stack limit or one exceeds 128 KiB; kENOMEM.
-Result<Entry> Load(const Program& program, const Environment& environment,
-                   mm::MemoryManager& mm, platform::GuestThread& thread);
+Result<Entry> Load(const Program& program, const Environment& environment, mm::MemoryManager& mm,
+                   platform::GuestThread& thread);
 
 // Limits of execve(2): one string, NUL included, and all of argv and envp with their pointers.
 inline constexpr size_t kMaxArgString = 128 << 10;

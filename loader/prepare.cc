@@ -32,9 +32,8 @@ Result<std::string> ReadHead(const vfs::OpContext& ctx, vfs::FileDescription& fi
 }
 
 Result<ElfImage> ParseFile(const vfs::OpContext& ctx, vfs::FileDescription& file) {
-  return ParseElf([&](uint64_t offset, std::span<std::byte> out) {
-    return ReadFile(ctx, file, offset, out);
-  });
+  return ParseElf(
+      [&](uint64_t offset, std::span<std::byte> out) { return ReadFile(ctx, file, offset, out); });
 }
 
 std::string CommandName(std::string_view path) {
@@ -47,8 +46,7 @@ std::string CommandName(std::string_view path) {
 }  // namespace
 
 Result<Program> Prepare(const vfs::OpContext& ctx, RefPtr<vfs::FileDescription> file,
-                        std::string_view name, std::vector<std::string> argv,
-                        OpenExecutable open) {
+                        std::string_view name, std::vector<std::string> argv, OpenExecutable open) {
   Program program;
   program.name = name;
   // Linux starts a program that was given no argv[0] with an empty one.

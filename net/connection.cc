@@ -184,7 +184,8 @@ Result<size_t> Connection::SendStream(int side, mm::IoSequence& from, Control& c
   if (const int error = TakeError(side); error != 0) return FromHost(error);
   if (send_shut_[side].load()) return Errno::kEPIPE;
   pipefs::Pipe& pipe = outgoing(side);
-  if (control.rights.empty() && !control.credentials) [[likely]] return pipe.Write(from, false);
+  if (control.rights.empty() && !control.credentials) [[likely]]
+    return pipe.Write(from, false);
   if (mark_count_[side].load() >= kMaxMarks) return Errno::kETOOMANYREFS;
   return pipe.WriteSome(from, false, [&](uint64_t start, uint64_t end) {
     MutexLock lock(marks_mutex_);
@@ -195,9 +196,9 @@ Result<size_t> Connection::SendStream(int side, mm::IoSequence& from, Control& c
   });
 }
 
-// How far a read of `wanted` bytes may go that begins at `position`, taking over the ancillary data it
-// meets. As on Linux a read goes on into bytes that came with descriptors, and stops behind them;
-// it stops before bytes that only have credentials of their own.
+// How far a read of `wanted` bytes may go that begins at `position`, taking over the ancillary data
+// it meets. As on Linux a read goes on into bytes that came with descriptors, and stops behind
+// them; it stops before bytes that only have credentials of their own.
 size_t Connection::LimitAtMarks(int direction, uint64_t position, size_t available, size_t wanted,
                                 bool peek, ReceiveArgs& args) {
   if (mark_count_[direction].load() == 0) return available;
@@ -210,8 +211,7 @@ size_t Connection::LimitAtMarks(int direction, uint64_t position, size_t availab
   }
   if (marks.empty()) return available;
   Mark& mark = marks.front();
-  if (position < mark.start &&
-      (mark.control.rights.empty() || position + wanted <= mark.start)) {
+  if (position < mark.start && (mark.control.rights.empty() || position + wanted <= mark.start)) {
     return std::min<size_t>(available, mark.start - position);
   }
   args.control.credentials = mark.control.credentials;
@@ -252,8 +252,8 @@ sched::EventMask Connection::Readiness(int side) {
     writable = send_shut_[side].load() || inbox(1 - side).HasRoom(212992);
   } else {
     readable = incoming(side).Available() > 0;
-    writable = send_shut_[side].load() || peer_gone ||
-               outgoing(side).Room() >= pipefs::Pipe::kAtomicWrite;
+    writable =
+        send_shut_[side].load() || peer_gone || outgoing(side).Room() >= pipefs::Pipe::kAtomicWrite;
   }
   if (readable || incoming_end) ready |= kReadable;
   if (incoming_end) ready |= sched::kRdHup;

@@ -1,5 +1,5 @@
-// What connected sockets share: a Connection with a stream or a message queue in each direction, and
-// the MessageQueue that datagram sockets receive from.
+// What connected sockets share: a Connection with a stream or a message queue in each direction,
+// and the MessageQueue that datagram sockets receive from.
 //
 // The two sockets never refer to each other, only to the Connection: side 0 connected, side 1 was
 // accepted (or they came from socketpair(2)).
@@ -27,8 +27,8 @@ class MessageQueue {
   explicit MessageQueue(RefPtr<Socket::Queue> owner) : owner_(std::move(owner)) {}
   ~MessageQueue();
 
-  // EAGAIN when full (and `sender`, if given, is notified with kOut once there is room); EPIPE after
-  // Close(). `limit`: bytes, the receiver's SO_RCVBUF.
+  // EAGAIN when full (and `sender`, if given, is notified with kOut once there is room); EPIPE
+  // after Close(). `limit`: bytes, the receiver's SO_RCVBUF.
   Result<> Push(Message message, size_t limit, const RefPtr<Socket::Queue>& sender);
   // EAGAIN when empty and open, nullopt when empty and finished.
   Result<std::optional<Message>> Pop();
@@ -46,7 +46,7 @@ class MessageQueue {
   bool closed();
 
  private:
-  static constexpr size_t kOverhead = 512;  // what a message costs on top of its bytes
+  static constexpr size_t kOverhead = 512;     // what a message costs on top of its bytes
   static constexpr size_t kMaxMessages = 512;  // net.unix.max_dgram_qlen
   static constexpr size_t kTotalBytes = size_t{512} << 20;  // in all queues; then ENOBUFS
   static std::atomic<size_t> total_;
@@ -106,8 +106,8 @@ struct Connection : RefCounted<Connection> {
   size_t LimitAtMarks(int direction, uint64_t position, size_t available, size_t wanted, bool peek,
                       ReceiveArgs& args);
 
-  std::unique_ptr<pipefs::Pipe> streams_[2];       // [s]: what side s sends
-  std::unique_ptr<MessageQueue> inboxes_[2];       // [s]: what side s receives
+  std::unique_ptr<pipefs::Pipe> streams_[2];  // [s]: what side s sends
+  std::unique_ptr<MessageQueue> inboxes_[2];  // [s]: what side s receives
   std::atomic<bool> send_shut_[2] = {}, receive_shut_[2] = {}, closed_[2] = {};
   std::atomic<int> error_[2] = {};
   Mutex marks_mutex_;

@@ -1,6 +1,6 @@
-// Endpoint: what an address leads to: the part of a bound socket that others find by its name. It is
-// attached to the inode of a UNIX path, stands in the abstract name space, or in a port table. It
-// does not keep the socket open: a closed socket leaves a dead endpoint behind (ECONNREFUSED).
+// Endpoint: what an address leads to: the part of a bound socket that others find by its name. It
+// is attached to the inode of a UNIX path, stands in the abstract name space, or in a port table.
+// It does not keep the socket open: a closed socket leaves a dead endpoint behind (ECONNREFUSED).
 #pragma once
 
 #include "net/connection.h"

@@ -60,8 +60,8 @@ void DropRights(Rights rights) {
 }
 
 vfs::Location MakeSocketLocation(const vfs::OpContext& ctx) {
-  return vfs::MakeAnonymousLocation(
-      vfs::MakeAnonymousInode(ctx.vfs, ctx.creds, S_IFSOCK | 0777), "socket:");
+  return vfs::MakeAnonymousLocation(vfs::MakeAnonymousInode(ctx.vfs, ctx.creds, S_IFSOCK | 0777),
+                                    "socket:");
 }
 
 std::string IntOption(int value) {
@@ -171,8 +171,7 @@ Result<std::string> Socket::GetOption(int level, int name) {
   return GetFamilyOption(level, name);
 }
 
-Result<> Socket::SetOption(const vfs::OpContext& ctx, int level, int name,
-                           std::string_view value) {
+Result<> Socket::SetOption(const vfs::OpContext& ctx, int level, int name, std::string_view value) {
   if (level != SOL_SOCKET) return SetFamilyOption(ctx, level, name, value);
   const auto flag = [&](std::atomic<bool>& which) -> Result<> {
     which.store(TRY(ParseIntOption(value)) != 0);
@@ -182,15 +181,13 @@ Result<> Socket::SetOption(const vfs::OpContext& ctx, int level, int name,
     case SO_SNDBUF:
     case SO_SNDBUFFORCE:
       // Linux doubles what is asked for, for its own bookkeeping, and shows the double.
-      send_buffer_.store(
-          std::clamp(std::min(TRY(ParseIntOption(value)), kMaxBuffer / 2) * 2, kMinSendBuffer,
-                     kMaxBuffer));
+      send_buffer_.store(std::clamp(std::min(TRY(ParseIntOption(value)), kMaxBuffer / 2) * 2,
+                                    kMinSendBuffer, kMaxBuffer));
       return Ok();
     case SO_RCVBUF:
     case SO_RCVBUFFORCE:
-      receive_buffer_.store(
-          std::clamp(std::min(TRY(ParseIntOption(value)), kMaxBuffer / 2) * 2, kMinReceiveBuffer,
-                     kMaxBuffer));
+      receive_buffer_.store(std::clamp(std::min(TRY(ParseIntOption(value)), kMaxBuffer / 2) * 2,
+                                       kMinReceiveBuffer, kMaxBuffer));
       return Ok();
     case SO_REUSEADDR:
       return flag(reuse_address_);

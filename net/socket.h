@@ -54,8 +54,8 @@ using Rights = std::vector<RefPtr<vfs::FileDescription>>;  // SCM_RIGHTS
 // goes through them one by one instead of recursing as deep as a guest cares to nest them.
 void DropRights(Rights rights);
 
-// Counts descriptors in flight for as long as it lives; over kLimit, sending more is ETOOMANYREFS. It
-// bounds what a guest can hide in the queues of sockets that it has closed.
+// Counts descriptors in flight for as long as it lives; over kLimit, sending more is ETOOMANYREFS.
+// It bounds what a guest can hide in the queues of sockets that it has closed.
 class InFlight {
  public:
   static constexpr size_t kLimit = 65536;
@@ -89,15 +89,15 @@ struct Control {
 };
 
 struct SendArgs {
-  int flags = 0;             // MSG_*
+  int flags = 0;  // MSG_*
   const Address* to = nullptr;
   Control control;
 };
 struct ReceiveArgs {
   int flags = 0;
   // Results.
-  int message_flags = 0;     // MSG_TRUNC, MSG_EOR ...
-  Address from;              // empty: none to report
+  int message_flags = 0;  // MSG_TRUNC, MSG_EOR ...
+  Address from;           // empty: none to report
   Control control;
 };
 
@@ -122,7 +122,7 @@ class Socket : public vfs::FileDescription {
 
   // `walk`: on whose behalf, and how a path in an AF_UNIX address is resolved.
   virtual Result<> Bind(const vfs::WalkContext& walk, const Address& address) = 0;
-  virtual Result<> Listen(const vfs::OpContext& ctx, int backlog);         // EOPNOTSUPP
+  virtual Result<> Listen(const vfs::OpContext& ctx, int backlog);              // EOPNOTSUPP
   virtual Result<RefPtr<Socket>> Accept(const vfs::OpContext& ctx, int flags);  // O_NONBLOCK
   virtual Result<> Connect(const vfs::WalkContext& walk, const Address& address) = 0;
   virtual Result<size_t> Send(const vfs::WalkContext& walk, mm::IoSequence& from,

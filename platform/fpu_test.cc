@@ -74,8 +74,8 @@ TEST_P(FpuTest, LoadSanitizesWhatTheGuestWrote) {
     guest.ExpectSyscall(1001);
     EXPECT_EQ(guest.Read(kData), 80u);
     // Too short, empty, too long: never worse than the initial state.
-    for (size_t size : {size_t{0}, size_t{100}, size_t{511}, size_t{512}, size_t{600},
-                        image.size() + 100}) {
+    for (size_t size :
+         {size_t{0}, size_t{100}, size_t{511}, size_t{512}, size_t{600}, image.size() + 100}) {
       std::vector<std::byte> odd(size, std::byte{0x11});
       EXPECT_TRUE(guest.thread->LoadFpu(odd).ok()) << size;
     }

@@ -22,8 +22,8 @@ void MemoryBatch::MapAnonymous(uint64_t address, uint64_t length, int protection
                   .flags = flags});
 }
 
-void MemoryBatch::MapFile(uint64_t address, uint64_t length, int protection, int flags,
-                          int host_fd, uint64_t offset) {
+void MemoryBatch::MapFile(uint64_t address, uint64_t length, int protection, int flags, int host_fd,
+                          uint64_t offset) {
   CheckRange(address, length);
   CHECK(host_fd >= 0 && offset % arch::kPageSize == 0);
   ops_.push_back({.kind = MemoryOp::Kind::kMapFile,
@@ -50,10 +50,8 @@ void MemoryBatch::Protect(uint64_t address, uint64_t length, int protection) {
 
 void MemoryBatch::Advise(uint64_t address, uint64_t length, int advice) {
   CheckRange(address, length);
-  ops_.push_back({.kind = MemoryOp::Kind::kAdvise,
-                  .address = address,
-                  .length = length,
-                  .flags = advice});
+  ops_.push_back(
+      {.kind = MemoryOp::Kind::kAdvise, .address = address, .length = length, .flags = advice});
 }
 
 void MemoryBatch::Remap(uint64_t address, uint64_t length, uint64_t new_address,

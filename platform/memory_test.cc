@@ -1,7 +1,7 @@
 // Memory batches and copies.
 #include <fcntl.h>
-#include <csignal>
 #include <unistd.h>
+#include <csignal>
 
 #include <numeric>
 
@@ -64,10 +64,11 @@ TEST_P(MemoryTest, MapUnmapProtect) {
     Guest guest = NewGuest(k_load);
     EXPECT_FALSE(Readable(guest, kArea));
     ASSERT_TRUE(Apply(guest, [](MemoryBatch& b) {
-      b.MapAnonymous(kArea, 8 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE);
-      b.Unmap(kArea + 2 * kPage, kPage);
-      b.Protect(kArea + 4 * kPage, kPage, PROT_NONE);
-    }).ok());
+                  b.MapAnonymous(kArea, 8 * kPage, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_NORESERVE);
+                  b.Unmap(kArea + 2 * kPage, kPage);
+                  b.Protect(kArea + 4 * kPage, kPage, PROT_NONE);
+                }).ok());
     EXPECT_TRUE(Readable(guest, kArea));
     EXPECT_TRUE(Readable(guest, kArea + kPage));
     EXPECT_FALSE(Readable(guest, kArea + 2 * kPage));
@@ -83,8 +84,8 @@ TEST_P(MemoryTest, MapReplacesWhatWasThere) {
     Guest guest = NewGuest(k_load);
     guest.Write(kData, 77);
     ASSERT_TRUE(Apply(guest, [](MemoryBatch& b) {
-      b.MapAnonymous(kData, kPage, PROT_READ, MAP_PRIVATE);
-    }).ok());
+                  b.MapAnonymous(kData, kPage, PROT_READ, MAP_PRIVATE);
+                }).ok());
     EXPECT_EQ(guest.Read(kData), 0u);
   });
 }
@@ -94,8 +95,8 @@ TEST_P(MemoryTest, PrivateFileMappingIsCopyOnWrite) {
     Guest guest = NewGuest(k_store);
     ScopedFd file = File(3);
     ASSERT_TRUE(Apply(guest, [&](MemoryBatch& b) {
-      b.MapFile(kArea, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.get(), kPage);
-    }).ok());
+                  b.MapFile(kArea, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE, file.get(), kPage);
+                }).ok());
     EXPECT_EQ(guest.Read(kArea), 0x6262626262626262u);
     guest.registers.rdi = kArea;
     guest.registers.rsi = 5;
@@ -112,11 +113,11 @@ TEST_P(MemoryTest, SharedFileMappingWritesTheFile) {
     Guest guest = NewGuest(k_store);
     ScopedFd file = File(1), other = File(2);
     ASSERT_TRUE(Apply(guest, [&](MemoryBatch& b) {
-      b.MapFile(kArea, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
-      b.MapFile(kArea + kPage, kPage, PROT_READ, MAP_PRIVATE, file.get(), 0);
-      b.MapFile(kArea + 2 * kPage, kPage, PROT_READ, MAP_PRIVATE, other.get(), kPage);
-      b.Sync(kArea, kPage, MS_SYNC);
-    }).ok());
+                  b.MapFile(kArea, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, file.get(), 0);
+                  b.MapFile(kArea + kPage, kPage, PROT_READ, MAP_PRIVATE, file.get(), 0);
+                  b.MapFile(kArea + 2 * kPage, kPage, PROT_READ, MAP_PRIVATE, other.get(), kPage);
+                  b.Sync(kArea, kPage, MS_SYNC);
+                }).ok());
     guest.registers.rdi = kArea;
     guest.registers.rsi = 0x41;
     guest.ExpectSyscall(1000);
@@ -132,8 +133,8 @@ TEST_P(MemoryTest, AccessBehindTheEndOfFileIsABusError) {
     Guest guest = NewGuest(k_load);
     ScopedFd file = File(1);
     ASSERT_TRUE(Apply(guest, [&](MemoryBatch& b) {
-      b.MapFile(kArea, 2 * kPage, PROT_READ, MAP_PRIVATE, file.get(), 0);
-    }).ok());
+                  b.MapFile(kArea, 2 * kPage, PROT_READ, MAP_PRIVATE, file.get(), 0);
+                }).ok());
     guest.registers.rdi = kArea + kPage;
     Event event = guest.Switch();
     ASSERT_EQ(event.kind, Event::Kind::kFault);
@@ -147,14 +148,14 @@ TEST_P(MemoryTest, RemapGrowsAndMoves) {
   Run([&] {
     Guest guest = NewGuest(k_load);
     ASSERT_TRUE(Apply(guest, [](MemoryBatch& b) {
-      b.MapAnonymous(kArea, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE);
-    }).ok());
+                  b.MapAnonymous(kArea, 2 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+                }).ok());
     guest.Write(kArea, 1);
     guest.Write(kArea + kPage, 2);
     ASSERT_TRUE(Apply(guest, [](MemoryBatch& b) {
-      b.Remap(kArea, 2 * kPage, kArea, 4 * kPage);
-      b.Remap(kArea, 4 * kPage, kArea + 64 * kPage, 3 * kPage);
-    }).ok());
+                  b.Remap(kArea, 2 * kPage, kArea, 4 * kPage);
+                  b.Remap(kArea, 4 * kPage, kArea + 64 * kPage, 3 * kPage);
+                }).ok());
     EXPECT_FALSE(Readable(guest, kArea));
     EXPECT_EQ(guest.Read(kArea + 64 * kPage), 1u);
     EXPECT_EQ(guest.Read(kArea + 65 * kPage), 2u);
@@ -209,9 +210,9 @@ TEST_P(MemoryTest, ManyBatchesLeakNothing) {
     int fds = CountFds();
     for (int i = 0; i < 300; ++i) {
       ASSERT_TRUE(Apply(guest, [&](MemoryBatch& b) {
-        b.MapFile(kArea + i * kPage, kPage, PROT_READ, MAP_PRIVATE, file.get(), 0);
-        b.Unmap(kArea + i * kPage, kPage);
-      }).ok());
+                    b.MapFile(kArea + i * kPage, kPage, PROT_READ, MAP_PRIVATE, file.get(), 0);
+                    b.Unmap(kArea + i * kPage, kPage);
+                  }).ok());
     }
     EXPECT_LT(CountFds(), fds + 20);  // a platform may fill its pool meanwhile
   });
@@ -221,10 +222,10 @@ TEST_P(MemoryTest, BatchOfManyOperations) {
   Run([&] {
     Guest guest = NewGuest(k_load);
     ASSERT_TRUE(Apply(guest, [](MemoryBatch& b) {
-      for (int i = 0; i < 200; ++i) {
-        b.MapAnonymous(kArea + 2 * i * kPage, kPage, PROT_READ, MAP_PRIVATE);
-      }
-    }).ok());
+                  for (int i = 0; i < 200; ++i) {
+                    b.MapAnonymous(kArea + 2 * i * kPage, kPage, PROT_READ, MAP_PRIVATE);
+                  }
+                }).ok());
     EXPECT_TRUE(Readable(guest, kArea + 398 * kPage));
     EXPECT_FALSE(Readable(guest, kArea + 399 * kPage));
   });
@@ -267,9 +268,9 @@ TEST_P(MemoryTest, CopyObeysProtection) {
     std::vector<std::byte> buffer(8, std::byte{1});
     EXPECT_EQ(guest.space->CopyOut(kCode, buffer).error(), Errno::kEFAULT);
     ASSERT_TRUE(Apply(guest, [](MemoryBatch& b) {
-      b.Protect(kData, kPage, PROT_NONE);
-      b.Protect(kData + kPage, kPage, PROT_READ);
-    }).ok());
+                  b.Protect(kData, kPage, PROT_NONE);
+                  b.Protect(kData + kPage, kPage, PROT_READ);
+                }).ok());
     EXPECT_EQ(guest.space->CopyIn(kData, buffer).error(), Errno::kEFAULT);
     EXPECT_EQ(Copied(guest.space->CopyIn(kData + kPage, buffer)), 8u);
     EXPECT_EQ(guest.space->CopyOut(kData + kPage, buffer).error(), Errno::kEFAULT);
@@ -313,8 +314,7 @@ TEST_P(MemoryTest, CopyOutReachesTheGuestBeforeItResumes) {
     for (uint64_t i = 1; i < 200; ++i) {
       guest.registers.rip = kCode;
       guest.registers.rdi = kData + 8 * i;
-      ASSERT_EQ(Copied(guest.thread->CopyOut(kData + 8 * i,
-                                           std::as_bytes(std::span(&i, 1)))), 8u);
+      ASSERT_EQ(Copied(guest.thread->CopyOut(kData + 8 * i, std::as_bytes(std::span(&i, 1)))), 8u);
       guest.ExpectSyscall(1000);
       ASSERT_EQ(guest.registers.arg(0), i);
     }

@@ -46,13 +46,14 @@ struct MemoryOp {
   Kind kind;
   uint64_t address = 0;
   uint64_t length = 0;
-  uint64_t new_address = 0;  // kRemap: mremap(2) with MREMAP_MAYMOVE | MREMAP_FIXED when they differ
-  uint64_t new_length = 0;   // kRemap
-  int protection = 0;        // PROT_*; kMapAnonymous, kMapFile, kProtect
-  int flags = 0;             // MAP_* to add to MAP_FIXED: MAP_PRIVATE or MAP_SHARED, MAP_NORESERVE...
-                             // kAdvise: the advice; kSync: MS_*
-  int host_fd = -1;          // kMapFile; borrowed until Apply returns
-  uint64_t offset = 0;       // kMapFile, bytes
+  uint64_t new_address =
+      0;                    // kRemap: mremap(2) with MREMAP_MAYMOVE | MREMAP_FIXED when they differ
+  uint64_t new_length = 0;  // kRemap
+  int protection = 0;       // PROT_*; kMapAnonymous, kMapFile, kProtect
+  int flags = 0;        // MAP_* to add to MAP_FIXED: MAP_PRIVATE or MAP_SHARED, MAP_NORESERVE...
+                        // kAdvise: the advice; kSync: MS_*
+  int host_fd = -1;     // kMapFile; borrowed until Apply returns
+  uint64_t offset = 0;  // kMapFile, bytes
 };
 
 class MemoryBatch {
@@ -84,9 +85,9 @@ struct Event {
     kExited,       // the host thread or process is gone (killed, or it broke the protocol)
   };
   Kind kind = Kind::kExited;
-  int signo = 0;         // kFault: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP
-  int code = 0;          // kFault: si_code
-  uint64_t address = 0;  // kFault: si_addr
+  int signo = 0;                             // kFault: SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP
+  int code = 0;                              // kFault: si_code
+  uint64_t address = 0;                      // kFault: si_addr
   uint64_t error_code = 0, trap_number = 0;  // kFault: for the guest's sigcontext (err, trapno)
 };
 
@@ -171,8 +172,8 @@ class GuestThread {
 
 struct Options {
   Kind kind = Kind::kSystrap;
-  bool strict_gate = false;      // every host memory call of a stub passes a user notification
-  int pool = 2;                  // stub processes kept ready
+  bool strict_gate = false;  // every host memory call of a stub passes a user notification
+  int pool = 2;              // stub processes kept ready
   // kMaxSyscall entries (static storage), or null: nothing is marshalled, all copies are slow ones.
   const abi::SyscallArgSpecs* arg_specs = nullptr;
 };

@@ -1,6 +1,6 @@
 // System calls, registers and faults as a platform reports them.
-#include <csignal>
 #include <cerrno>
+#include <csignal>
 
 #include "platform/test_guest.h"
 
@@ -29,8 +29,10 @@ TEST_P(SwitchTest, SyscallHasItsNumberAndArguments) {
     for (int i = 0; i < 6; ++i) EXPECT_EQ(guest.registers.arg(i), static_cast<uint64_t>(i + 1));
     // Behind the instruction: the next one is mov %rax, %rdi.
     uint8_t before[2];
-    ASSERT_EQ(guest.space->CopyIn(guest.registers.rip - 2, std::as_writable_bytes(std::span(before)))
-                  .value_or(0), 2u);
+    ASSERT_EQ(
+        guest.space->CopyIn(guest.registers.rip - 2, std::as_writable_bytes(std::span(before)))
+            .value_or(0),
+        2u);
     EXPECT_EQ(before[0], 0x0f);
     EXPECT_EQ(before[1], 0x05);
     guest.registers.rax = 0x123456789abc;
@@ -158,10 +160,19 @@ TEST_P(SwitchTest, NonsenseRegistersHurtOnlyTheGuest) {
     for (int which = 0; which < 4; ++which) {
       Guest guest = NewGuest(k_two_calls);
       switch (which) {
-        case 0: guest.registers.rip = 0x8000'0000'0000'0000; break;
-        case 1: guest.registers.rsp = 0xffff'8000'0000'0000; break;
-        case 2: guest.registers.cs = 0x10; guest.registers.ss = 0x18; break;
-        case 3: guest.registers.fs_base = 0xffff'8000'0000'0000; break;
+        case 0:
+          guest.registers.rip = 0x8000'0000'0000'0000;
+          break;
+        case 1:
+          guest.registers.rsp = 0xffff'8000'0000'0000;
+          break;
+        case 2:
+          guest.registers.cs = 0x10;
+          guest.registers.ss = 0x18;
+          break;
+        case 3:
+          guest.registers.fs_base = 0xffff'8000'0000'0000;
+          break;
       }
       guest.registers.eflags = ~uint64_t{0x40100};  // all but TF and AC
       Event event = guest.Switch();

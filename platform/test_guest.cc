@@ -77,8 +77,8 @@ Guest PlatformTest::NewGuest(Snippet program) {
   batch.MapAnonymous(kData, 4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE);
   batch.MapAnonymous(kStackTop - 4 * kPage, 4 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE);
   MUST(guest.thread->Apply(batch));
-  CHECK(MUST(guest.space->CopyOut(
-            kCode, std::as_bytes(std::span(program.begin, program.end)))) == size);
+  CHECK(MUST(guest.space->CopyOut(kCode, std::as_bytes(std::span(program.begin, program.end)))) ==
+        size);
   MemoryBatch protect;
   protect.Protect(kCode, 4 * kPage, PROT_READ | PROT_EXEC);
   MUST(guest.thread->Apply(protect));

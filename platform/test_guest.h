@@ -22,7 +22,7 @@ struct Snippet {
   const char* begin;
   const char* end;
 };
-#define PLATFORM_SNIPPET(name)                                   \
+#define PLATFORM_SNIPPET(name)                                    \
   extern "C" const char snippet_##name[], snippet_##name##_end[]; \
   inline const Snippet k_##name { snippet_##name, snippet_##name##_end }
 
@@ -62,11 +62,10 @@ class PlatformTest : public testing::TestWithParam<Kind> {
 };
 
 // Skips nothing by itself: an implementation the host forbids makes SetUp skip, with the reason.
-#define PLATFORM_TEST_SUITE(suite)                                                      \
-  INSTANTIATE_TEST_SUITE_P(Platforms, suite, testing::Values(Kind::kSystrap, Kind::kPtrace), \
-                           [](const auto& info) {                                       \
-                             return info.param == Kind::kPtrace ? "ptrace" : "systrap"; \
-                           })
+#define PLATFORM_TEST_SUITE(suite)                                      \
+  INSTANTIATE_TEST_SUITE_P(                                             \
+      Platforms, suite, testing::Values(Kind::kSystrap, Kind::kPtrace), \
+      [](const auto& info) { return info.param == Kind::kPtrace ? "ptrace" : "systrap"; })
 
 // Host children of this process, zombies too, and its open descriptors.
 int CountChildren();

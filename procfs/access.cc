@@ -9,8 +9,8 @@ Result<> CheckInspect(const auth::Credentials& reader, int reader_tgid, kernel::
   auth::CredsRef creds = target.creds();
   auth::Uid uid = which == WhichIds::kFileSystem ? reader.fsuid : reader.uid;
   auth::Gid gid = which == WhichIds::kFileSystem ? reader.fsgid : reader.gid;
-  bool same = uid == creds->euid && uid == creds->suid && uid == creds->uid &&
-              gid == creds->egid && gid == creds->sgid && gid == creds->gid;
+  bool same = uid == creds->euid && uid == creds->suid && uid == creds->uid && gid == creds->egid &&
+              gid == creds->sgid && gid == creds->gid;
   if (!same && !capable) return Errno::kEACCES;
   RefPtr<mm::MemoryManager> mm = target.mm_ref();
   if (mm && mm->dumpable() != 1 && !capable) return Errno::kEACCES;

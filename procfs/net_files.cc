@@ -25,13 +25,15 @@ constexpr Table kTables[] = {
      "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "
      "inode                                                     \n"},
     {"tcp6",
-     "  sl  local_address                         remote_address                        st tx_queue "
+     "  sl  local_address                         remote_address                        st "
+     "tx_queue "
      "rx_queue tr tm->when retrnsmt   uid  timeout inode\n"},
     {"udp",
      "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout "
      "inode ref pointer drops             \n"},
     {"udp6",
-     "  sl  local_address                         remote_address                        st tx_queue "
+     "  sl  local_address                         remote_address                        st "
+     "tx_queue "
      "rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"},
 };
 

@@ -55,7 +55,8 @@ class ProcRootFile : public vfs::DirectoryFile {
   using DirectoryFile::DirectoryFile;
 
  protected:
-  // Positions: 2 + i is static entry i; kFirstPid + n is the first process with an id of at least n.
+  // Positions: 2 + i is static entry i; kFirstPid + n is the first process with an id of at least
+  // n.
   static constexpr int64_t kFirstPid = 0x1000;
   Result<int64_t> Iterate(const vfs::OpContext&, int64_t position, vfs::DirentSink sink) override {
     if (!EmitDots(&position, sink)) return position;
@@ -63,8 +64,10 @@ class ProcRootFile : public vfs::DirectoryFile {
     const auto& entries = root.entries();
     for (; position - 2 < std::ssize(entries); ++position) {
       const auto& e = entries[position - 2];
-      if (!sink({.ino = e.inode->ino(), .next = position + 1,
-                 .type = vfs::DirentType(e.inode->mode()), .name = e.name})) {
+      if (!sink({.ino = e.inode->ino(),
+                 .next = position + 1,
+                 .type = vfs::DirentType(e.inode->mode()),
+                 .name = e.name})) {
         return position;
       }
     }
@@ -72,8 +75,10 @@ class ProcRootFile : public vfs::DirectoryFile {
     for (int tgid : root.proc().kernel().ThreadGroupIds()) {
       if (tgid < position - kFirstPid) continue;
       std::string name = absl::StrCat(tgid);
-      if (!sink({.ino = static_cast<uint64_t>(tgid) << 32, .next = kFirstPid + tgid + 1,
-                 .type = DT_DIR, .name = name})) {
+      if (!sink({.ino = static_cast<uint64_t>(tgid) << 32,
+                 .next = kFirstPid + tgid + 1,
+                 .type = DT_DIR,
+                 .name = name})) {
         break;
       }
       position = kFirstPid + tgid + 1;

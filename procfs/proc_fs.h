@@ -2,7 +2,8 @@
 // is read.
 //
 //   HostFacts facts = ReadHostFacts();                      // boot, before it confines itself
-//   kernel.vfs().RegisterFsType({.name = "proc"}, [&](...) { return procfs::Create(kernel, ...); });
+//   kernel.vfs().RegisterFsType({.name = "proc"}, [&](...) { return procfs::Create(kernel, ...);
+//   });
 //
 // Process directories are made when they are looked up and live as long as somebody uses them; a
 // look-up in the directory of a process that is gone gives ENOENT, a read of an open file ESRCH.

@@ -61,7 +61,9 @@ constexpr Entry kEntries[] = {
     {.name = "children", .mode = kFile, .read = ReadChildren},
     {.name = "oom_score", .mode = kFile, .read = ReadOomScore},
     {.name = "oom_adj", .mode = kFile, .read = ReadOomAdj},
-    {.name = "oom_score_adj", .mode = S_IFREG | 0644, .read = ReadOomScoreAdj,
+    {.name = "oom_score_adj",
+     .mode = S_IFREG | 0644,
+     .read = ReadOomScoreAdj,
      .write = WriteOomScoreAdj},
     {.name = "loginuid", .mode = kFile, .read = ReadLoginuid},
     {.name = "sessionid", .mode = kFile, .read = ReadSessionid},
@@ -118,8 +120,7 @@ class ProcessFile : public OfSubject<pseudofs::TextInode> {
   }
   Result<> Store(const vfs::OpContext& ctx, std::string_view text) override {
     if (!entry_.write) return Errno::kEIO;
-    return WithView(ctx, proc(), subject_,
-                    [&](const View& v) { return entry_.write(v, text); });
+    return WithView(ctx, proc(), subject_, [&](const View& v) { return entry_.write(v, text); });
   }
   Result<RefPtr<vfs::FileDescription>> Open(const vfs::OpContext& ctx,
                                             const vfs::OpenArgs& args) override {
@@ -157,8 +158,7 @@ class ProcessLinkInode : public OfSubject<pseudofs::PseudoInode> {
 
 class ProcessDir : public SubjectDir {
  public:
-  ProcessDir(ProcFs& fs, Subject subject)
-      : SubjectDir(fs, std::move(subject), 0, S_IFDIR | 0555) {}
+  ProcessDir(ProcFs& fs, Subject subject) : SubjectDir(fs, std::move(subject), 0, S_IFDIR | 0555) {}
 
   Result<RefPtr<vfs::Inode>> Lookup(const vfs::OpContext&, std::string_view name) override {
     if (!subject().alive()) return Errno::kENOENT;
@@ -177,8 +177,8 @@ class ProcessDir : public SubjectDir {
     for (size_t i = from > 0 ? from - 1 : 0; i < std::size(kEntries); ++i) {
       const Entry& e = kEntries[i];
       if (!Shows(subject(), e)) continue;
-      names.push_back({e.name, static_cast<int64_t>(i + 1), subject().Ino(i + 1),
-                       vfs::DirentType(e.mode)});
+      names.push_back(
+          {e.name, static_cast<int64_t>(i + 1), subject().Ino(i + 1), vfs::DirentType(e.mode)});
     }
     return names;
   }

@@ -20,9 +20,7 @@ vfs::Location RootOf(const View& v) {
   return fs ? fs->root() : v.kernel().root();
 }
 
-std::vector<vfs::MountInfo> MountsOf(const View& v) {
-  return v.kernel().mounts()->List(RootOf(v));
-}
+std::vector<vfs::MountInfo> MountsOf(const View& v) { return v.kernel().mounts()->List(RootOf(v)); }
 
 // Options of mount and super block as /proc/mounts joins them: "rw" once, at the front.
 std::string JoinOptions(const vfs::MountInfo& m) {
@@ -72,7 +70,7 @@ Text ReadMountStats(const View& v) {
 
 Text ReadCgroup(const View& v) {
   // The hierarchies of the sandbox, cgroup v1 (cgroups(7)).
-  constexpr const char* kControllers[] = {"cpu",  "cpuacct", "cpuset", "devices",
+  constexpr const char* kControllers[] = {"cpu", "cpuacct", "cpuset", "devices",
                                           "job", "memory",  "pids"};
   std::string s;
   for (int i = std::size(kControllers); i-- > 0;) {

@@ -20,13 +20,20 @@ constexpr int kDefaultPriority = 20;
 
 const char* StateName(char letter) {
   switch (letter) {
-    case 'R': return "R (running)";
-    case 'S': return "S (sleeping)";
-    case 'D': return "D (disk sleep)";
-    case 'T': return "T (stopped)";
-    case 't': return "t (tracing stop)";
-    case 'Z': return "Z (zombie)";
-    default: return "X (dead)";
+    case 'R':
+      return "R (running)";
+    case 'S':
+      return "S (sleeping)";
+    case 'D':
+      return "D (disk sleep)";
+    case 'T':
+      return "T (stopped)";
+    case 't':
+      return "t (tracing stop)";
+    case 'Z':
+      return "Z (zombie)";
+    default:
+      return "X (dead)";
   }
 }
 
@@ -135,11 +142,10 @@ Text ReadStat(const View& v) {
                         usage.major_faults, children.major_faults, ClockTicks(usage.user_ns),
                         ClockTicks(usage.system_ns), ClockTicks(children.user_ns),
                         ClockTicks(children.system_ns));
-  absl::StrAppendFormat(
-      &s, " %d %d %d 0 %d %d %d %u", kDefaultPriority + scheduling.nice, scheduling.nice,
-      v.group.live_tasks.load(std::memory_order_relaxed),
-      ClockTicks(start - v.kernel().boot_ns()), m.total, m.resident.resident,
-      v.group.limits().Soft(RLIMIT_RSS));
+  absl::StrAppendFormat(&s, " %d %d %d 0 %d %d %d %u", kDefaultPriority + scheduling.nice,
+                        scheduling.nice, v.group.live_tasks.load(std::memory_order_relaxed),
+                        ClockTicks(start - v.kernel().boot_ns()), m.total, m.resident.resident,
+                        v.group.limits().Soft(RLIMIT_RSS));
   absl::StrAppendFormat(&s, " %u %u %u 0 0", secret(i.start_code), secret(i.end_code),
                         secret(i.start_stack));
   absl::StrAppendFormat(&s, " %u %u %u %u 0 0 0", v.task.PendingSignalSet() & 0x7fffffff,
@@ -201,8 +207,7 @@ Text ReadStatus(const View& v) {
     line("VmSwap", 0);
   }
   absl::StrAppendFormat(&s, "Threads:\t%d\n", v.group.live_tasks.load(std::memory_order_relaxed));
-  absl::StrAppendFormat(&s, "SigQ:\t0/%s\n",
-                        FormatLimit(v.group.limits().Soft(RLIMIT_SIGPENDING)));
+  absl::StrAppendFormat(&s, "SigQ:\t0/%s\n", FormatLimit(v.group.limits().Soft(RLIMIT_SIGPENDING)));
   absl::StrAppendFormat(&s, "SigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\n",
                         t.PendingSignalSet() & ~t.SharedPendingSignalSet(),
                         t.SharedPendingSignalSet(), t.signal_mask());
@@ -266,8 +271,8 @@ Text ReadLimits(const View& v) {
       {RLIMIT_RTPRIO, "Max realtime priority", ""},
       {RLIMIT_RTTIME, "Max realtime timeout", "us"},
   };
-  std::string s = absl::StrFormat("%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit",
-                                  "Units");
+  std::string s =
+      absl::StrFormat("%-25s %-20s %-20s %-10s\n", "Limit", "Soft Limit", "Hard Limit", "Units");
   for (const Row& row : kRows) {
     kernel::Limit limit = v.group.limits().Get(row.resource);
     absl::StrAppendFormat(&s, "%-25s %-20s %-20s %-10s\n", row.name, FormatLimit(limit.current),

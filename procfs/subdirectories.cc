@@ -201,8 +201,8 @@ class NsDir : public SubjectDir {
     if (!subject().alive()) return Errno::kENOENT;
     for (size_t i = 0; i < std::size(kNamespaces); ++i) {
       if (name != kNamespaces[i].name) continue;
-      return RefPtr<vfs::Inode>(MakeRef<NsLink>(proc(), subject(), Index(i), kNamespaces[i],
-                                                OwnerOf(subject())));
+      return RefPtr<vfs::Inode>(
+          MakeRef<NsLink>(proc(), subject(), Index(i), kNamespaces[i], OwnerOf(subject())));
     }
     return Errno::kENOENT;
   }

@@ -57,7 +57,7 @@ struct View {
   const vfs::OpContext& ctx;
   const ProcFs& fs;
   const Subject& subject;
-  kernel::Task& task;           // Subject::Task()
+  kernel::Task& task;  // Subject::Task()
   kernel::ThreadGroup& group;
 
   kernel::Kernel& kernel() const { return fs.kernel(); }

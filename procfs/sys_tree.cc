@@ -50,22 +50,14 @@ constexpr Value kKernel[] = {
 };
 
 constexpr Value kVm[] = {
-    {"max_map_count", "65530"},
-    {"mmap_min_addr", "65536"},
-    {"overcommit_memory", "0"},
-    {"overcommit_ratio", "50"},
-    {"overcommit_kbytes", "0"},
-    {"swappiness", "60"},
-    {"nr_hugepages", "0"},
-    {"nr_overcommit_hugepages", "0"},
-    {"page-cluster", "3"},
-    {"vfs_cache_pressure", "100"},
-    {"dirty_ratio", "20"},
-    {"dirty_background_ratio", "10"},
-    {"legacy_va_layout", "0"},
-    {"oom_kill_allocating_task", "0"},
-    {"panic_on_oom", "0"},
-    {"zone_reclaim_mode", "0"},
+    {"max_map_count", "65530"}, {"mmap_min_addr", "65536"},
+    {"overcommit_memory", "0"}, {"overcommit_ratio", "50"},
+    {"overcommit_kbytes", "0"}, {"swappiness", "60"},
+    {"nr_hugepages", "0"},      {"nr_overcommit_hugepages", "0"},
+    {"page-cluster", "3"},      {"vfs_cache_pressure", "100"},
+    {"dirty_ratio", "20"},      {"dirty_background_ratio", "10"},
+    {"legacy_va_layout", "0"},  {"oom_kill_allocating_task", "0"},
+    {"panic_on_oom", "0"},      {"zone_reclaim_mode", "0"},
 };
 
 constexpr Value kFs[] = {
@@ -169,7 +161,8 @@ void AddSysTree(ProcFs& fs, StaticDir& root) {
   k.Dir("yama").Add("ptrace_scope", MakeConstant(fs, "0\n"));
   StaticDir& random = k.Dir("random");
   random.Add("boot_id", MakeConstant(fs, RandomUuid()));
-  random.Add("uuid", MakeText(fs, 0444, [](const vfs::OpContext&) -> Text { return RandomUuid(); }));
+  random.Add("uuid",
+             MakeText(fs, 0444, [](const vfs::OpContext&) -> Text { return RandomUuid(); }));
   random.Add("entropy_avail", MakeConstant(fs, "256\n"));
   random.Add("poolsize", MakeConstant(fs, "256\n"));
   random.Add("write_wakeup_threshold", MakeConstant(fs, "256\n"));
@@ -178,9 +171,8 @@ void AddSysTree(ProcFs& fs, StaticDir& root) {
   AddValues(fs, sys.Dir("vm"), kVm);
   StaticDir& files = sys.Dir("fs");
   AddValues(fs, files, kFs);
-  files.Add("file-nr", MakeText(fs, 0444, [&kernel](const vfs::OpContext&) {
-              return FileNr(kernel);
-            }));
+  files.Add("file-nr",
+            MakeText(fs, 0444, [&kernel](const vfs::OpContext&) { return FileNr(kernel); }));
   AddValues(fs, sys.Dir("net"), kNet);
 }
 

@@ -168,7 +168,7 @@ Text Vmstat(const ProcFs& fs) {
 }
 
 Text Cgroups() {
-  constexpr const char* kControllers[] = {"cpu",  "cpuacct", "cpuset", "devices",
+  constexpr const char* kControllers[] = {"cpu", "cpuacct", "cpuset", "devices",
                                           "job", "memory",  "pids"};
   std::string s = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n";
   int i = 0;
@@ -181,9 +181,8 @@ Text Cgroups() {
 MemoryFigures MeasureMemory(const ProcFs& fs) {
   kernel::Kernel& kernel = fs.kernel();
   MemoryFigures m;
-  m.total = kernel.options().memory_bytes > 0
-                ? static_cast<uint64_t>(kernel.options().memory_bytes)
-                : fs.options().host.memory_bytes;
+  m.total = kernel.options().memory_bytes > 0 ? static_cast<uint64_t>(kernel.options().memory_bytes)
+                                              : fs.options().host.memory_bytes;
   for (int tgid : kernel.ThreadGroupIds()) {
     RefPtr<kernel::Task> task = kernel.FindTask(tgid);
     RefPtr<mm::MemoryManager> mm = task ? task->mm_ref() : nullptr;
@@ -198,9 +197,8 @@ MemoryFigures MeasureMemory(const ProcFs& fs) {
 void AddSystemFiles(ProcFs& fs, pseudofs::StaticDir& root) {
   auto add = [&](const char* name, Text (*generate)(const ProcFs&)) {
     // The inode lives inside the file system: the reference holds.
-    root.Add(name, MakeText(fs, 0444, [&fs, generate](const vfs::OpContext&) {
-               return generate(fs);
-             }));
+    root.Add(name,
+             MakeText(fs, 0444, [&fs, generate](const vfs::OpContext&) { return generate(fs); }));
   };
   add("cpuinfo", Cpuinfo);
   add("meminfo", Meminfo);
@@ -210,9 +208,9 @@ void AddSystemFiles(ProcFs& fs, pseudofs::StaticDir& root) {
   add("filesystems", Filesystems);
   add("devices", Devices);
   add("vmstat", Vmstat);
-  root.Add("version", MakeConstant(fs, absl::StrFormat("Linux version %s %s\n",
-                                                       kernel::Kernel::kRelease,
-                                                       kernel::Kernel::kVersion)));
+  root.Add("version",
+           MakeConstant(fs, absl::StrFormat("Linux version %s %s\n", kernel::Kernel::kRelease,
+                                            kernel::Kernel::kVersion)));
   root.Add("cmdline", MakeConstant(fs, "BOOT_IMAGE=/vmlinuz-4.4.0-gvisor quiet\n"));
   root.Add("cgroups", MakeConstant(fs, *Cgroups()));
   root.Add("swaps", MakeConstant(fs, "Filename\t\t\t\tType\t\tSize\tUsed\tPriority\n"));

@@ -39,7 +39,9 @@ msentry_config* msentry_config_new(void) {
 
 void msentry_config_free(msentry_config* config) { delete config; }
 
-void msentry_config_arg(msentry_config* config, const char* arg) { config->value.args.push_back(Text(arg)); }
+void msentry_config_arg(msentry_config* config, const char* arg) {
+  config->value.args.push_back(Text(arg));
+}
 
 void msentry_config_clear_env(msentry_config* config) { config->value.env.clear(); }
 
@@ -47,15 +49,22 @@ void msentry_config_env(msentry_config* config, const char* name_is_value) {
   config->value.env.push_back(Text(name_is_value));
 }
 
-void msentry_config_cwd(msentry_config* config, const char* path) { config->value.cwd = Text(path); }
+void msentry_config_cwd(msentry_config* config, const char* path) {
+  config->value.cwd = Text(path);
+}
 
-void msentry_config_rootfs(msentry_config* config, const char* path) { config->value.rootfs = Text(path); }
+void msentry_config_rootfs(msentry_config* config, const char* path) {
+  config->value.rootfs = Text(path);
+}
 
-void msentry_config_bind(msentry_config* config, const char* source, const char* destination, int read_only) {
+void msentry_config_bind(msentry_config* config, const char* source, const char* destination,
+                         int read_only) {
   config->value.binds.push_back({Text(source), Text(destination), read_only != 0});
 }
 
-void msentry_config_keep(msentry_config* config, const char* directory) { config->value.keep = Text(directory); }
+void msentry_config_keep(msentry_config* config, const char* directory) {
+  config->value.keep = Text(directory);
+}
 
 void msentry_config_user(msentry_config* config, uint32_t uid, uint32_t gid) {
   config->value.user_set = true;
@@ -63,15 +72,17 @@ void msentry_config_user(msentry_config* config, uint32_t uid, uint32_t gid) {
   config->value.gid = gid;
 }
 
-void msentry_config_hostname(msentry_config* config, const char* name) { config->value.hostname = Text(name); }
+void msentry_config_hostname(msentry_config* config, const char* name) {
+  config->value.hostname = Text(name);
+}
 
 void msentry_config_platform(msentry_config* config, enum msentry_platform platform) {
   config->value.platform =
       platform == MSENTRY_PTRACE ? msentry::PlatformKind::kPtrace : msentry::PlatformKind::kSystrap;
 }
 
-void msentry_config_limits(msentry_config* config, uint32_t cpus, uint64_t memory_bytes, uint32_t pids,
-                           uint64_t timeout_ms) {
+void msentry_config_limits(msentry_config* config, uint32_t cpus, uint64_t memory_bytes,
+                           uint32_t pids, uint64_t timeout_ms) {
   config->value.cpus = cpus;
   config->value.memory_bytes = memory_bytes;
   config->value.pids = pids;
@@ -79,7 +90,8 @@ void msentry_config_limits(msentry_config* config, uint32_t cpus, uint64_t memor
 }
 
 int msentry_config_stdio(msentry_config* config, int which, enum msentry_stdio kind, int fd) {
-  msentry::Stdio* modes[] = {&config->value.stdin_mode, &config->value.stdout_mode, &config->value.stderr_mode};
+  msentry::Stdio* modes[] = {&config->value.stdin_mode, &config->value.stdout_mode,
+                             &config->value.stderr_mode};
   if (which < 0 || which > 2) return -1;
   switch (kind) {
     case MSENTRY_FD:
@@ -98,7 +110,9 @@ int msentry_config_stdio(msentry_config* config, int which, enum msentry_stdio k
   return -1;
 }
 
-void msentry_config_binary(msentry_config* config, const char* path) { config->value.msentry_binary = Text(path); }
+void msentry_config_binary(msentry_config* config, const char* path) {
+  config->value.msentry_binary = Text(path);
+}
 
 msentry_sandbox* msentry_start(const msentry_config* config, char* error, size_t size) {
   std::string text;
@@ -145,7 +159,9 @@ int msentry_wait(msentry_sandbox* sandbox, struct msentry_status* status) {
   return 0;
 }
 
-int msentry_kill(msentry_sandbox* sandbox, int signal) { return sandbox->value->Kill(signal) ? 0 : -1; }
+int msentry_kill(msentry_sandbox* sandbox, int signal) {
+  return sandbox->value->Kill(signal) ? 0 : -1;
+}
 
 void msentry_close(msentry_sandbox* sandbox) { delete sandbox; }
 

@@ -69,7 +69,8 @@ bool ConvertIdentity(const Config& config, control::Config* out, std::string* er
     for (int i = 0; i < count; i++) user->add_groups(groups[i]);
   }
   std::string hostname = config.hostname.empty() ? "msentry" : config.hostname;
-  if (hostname.size() > 64 || HasNul(hostname)) return Fail(error, "host name longer than 64 bytes: " + hostname);
+  if (hostname.size() > 64 || HasNul(hostname))
+    return Fail(error, "host name longer than 64 bytes: " + hostname);
   out->set_hostname(hostname);
   out->set_host_uid(geteuid());
   out->set_host_gid(getegid());
@@ -82,7 +83,8 @@ bool ConvertFiles(const Config& config, control::Config* out, std::string* error
   if (!RealPath(config.rootfs, &root) || stat(root.c_str(), &st) != 0) {
     return Fail(error, "root directory " + config.rootfs + ": " + strerror(errno));
   }
-  if (!S_ISDIR(st.st_mode)) return Fail(error, "root directory " + config.rootfs + ": not a directory");
+  if (!S_ISDIR(st.st_mode))
+    return Fail(error, "root directory " + config.rootfs + ": not a directory");
   out->set_rootfs(root);
 
   for (const Bind& bind : config.binds) {
@@ -94,7 +96,8 @@ bool ConvertFiles(const Config& config, control::Config* out, std::string* error
       return Fail(error, "bind " + bind.source + ": neither a directory nor a regular file");
     }
     if (bind.destination.empty() || bind.destination[0] != '/') {
-      return Fail(error, "bind " + bind.source + ": the path inside is not absolute: " + bind.destination);
+      return Fail(error,
+                  "bind " + bind.source + ": the path inside is not absolute: " + bind.destination);
     }
     control::Bind* b = out->add_binds();
     b->set_source(source);
@@ -139,10 +142,12 @@ bool ConvertConfig(const Config& config, control::Config* out, std::string* erro
       !ConvertFiles(config, out, error)) {
     return false;
   }
-  if (config.pids == 0) return Fail(error, "a limit of no process at all leaves none for the program");
+  if (config.pids == 0)
+    return Fail(error, "a limit of no process at all leaves none for the program");
   long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
   if (config.cpus > static_cast<uint64_t>(host_cpus)) {
-    return Fail(error, "more CPUs than the host's " + std::to_string(host_cpus) + ": " + std::to_string(config.cpus));
+    return Fail(error, "more CPUs than the host's " + std::to_string(host_cpus) + ": " +
+                           std::to_string(config.cpus));
   }
   out->set_platform(config.platform == PlatformKind::kPtrace ? control::PTRACE : control::SYSTRAP);
   out->set_strict_gate(config.strict_gate);

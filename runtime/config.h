@@ -1,4 +1,5 @@
-// From the public Config to the message that travels: checks everything that can be checked before a process starts.
+// From the public Config to the message that travels: checks everything that can be checked before
+// a process starts.
 #pragma once
 
 #include <string>

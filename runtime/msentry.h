@@ -9,13 +9,13 @@
 //   std::string text = ReadAll(sandbox->stdout_fd());
 //   msentry::ExitStatus status = sandbox->Wait();
 //
-// A sandbox is a few host processes (docs/architecture.md): a supervisor, the sentry, the gofer, and one per guest
-// address space. They end, and the private writable layer is removed, when the program ends, when Close() or the
-// destructor runs, or when this process dies, however it dies.
+// A sandbox is a few host processes (docs/architecture.md): a supervisor, the sentry, the gofer,
+// and one per guest address space. They end, and the private writable layer is removed, when the
+// program ends, when Close() or the destructor runs, or when this process dies, however it dies.
 //
-// Threads: one Sandbox is used by one thread at a time, but Kill() and Resize(), which any thread may call. Different
-// sandboxes are independent. The library starts no thread, installs no signal handler and changes nothing
-// in the calling process; it needs SIGCHLD not to be ignored.
+// Threads: one Sandbox is used by one thread at a time, but Kill() and Resize(), which any thread
+// may call. Different sandboxes are independent. The library starts no thread, installs no signal
+// handler and changes nothing in the calling process; it needs SIGCHLD not to be ignored.
 #pragma once
 
 #include <cstdint>
@@ -64,11 +64,13 @@ struct Bind {
 };
 
 struct Config {
-  // The program and its arguments. A name without a slash is looked up in the PATH of `env`, inside.
+  // The program and its arguments. A name without a slash is looked up in the PATH of `env`,
+  // inside.
   std::vector<std::string> args;
   // NAME=VALUE, the whole environment. InheritEnvironment() fills it with the caller's.
   std::vector<std::string> env;
-  // Absolute path inside. Empty: the caller's working directory, if it can be seen inside, else "/".
+  // Absolute path inside. Empty: the caller's working directory, if it can be seen inside, else
+  // "/".
   std::string cwd;
 
   // Ids inside. By default the caller's own; they give no right on the host.
@@ -80,8 +82,9 @@ struct Config {
   // The read-only lower layer of the root directory; the host's "/" by default.
   std::string rootfs = "/";
   std::vector<Bind> binds;
-  // Where the writable layer lives. Empty: a private directory that is removed at the end. Otherwise this directory,
-  // made if need be and kept: a later sandbox with the same one goes on from there.
+  // Where the writable layer lives. Empty: a private directory that is removed at the end.
+  // Otherwise this directory, made if need be and kept: a later sandbox with the same one goes on
+  // from there.
   std::string keep;
   // By default the usual secrets of the host are hidden (docs/threat-model.md).
   bool show_secrets = false;
@@ -102,12 +105,14 @@ struct Config {
   int log_fd = 2;                         // borrowed until Start() returns; -1: no log
   enum class LogLevel { kWarning, kInfo, kDebug } log_level = LogLevel::kWarning;
 
-  // A terminal whose settings, as they are in Start(), the supervisor restores should this process be killed; -1: none.
+  // A terminal whose settings, as they are in Start(), the supervisor restores should this process
+  // be killed; -1: none.
   int guarded_terminal_fd = -1;
 
   // As on a host that allows no user namespace (for tests).
   bool avoid_namespaces = false;
-  // The msentry program that the sandbox's processes run. Empty: $MSENTRY_BINARY, else the installed one.
+  // The msentry program that the sandbox's processes run. Empty: $MSENTRY_BINARY, else the
+  // installed one.
   std::string msentry_binary;
 
   MSENTRY_EXPORT void InheritEnvironment();
@@ -130,29 +135,32 @@ struct ExitStatus {
 
 class MSENTRY_EXPORT Sandbox {
  public:
-  // Checks `config` and prepares the writable layer. Null, and one line in *error, when something is wrong with it.
+  // Checks `config` and prepares the writable layer. Null, and one line in *error, when something
+  // is wrong with it.
   static std::unique_ptr<Sandbox> Create(const Config& config, std::string* error);
   // Close().
   ~Sandbox();
   Sandbox(const Sandbox&) = delete;
   Sandbox& operator=(const Sandbox&) = delete;
 
-  // Starts the processes. Returns before the program runs: what keeps it from running is told by Wait().
+  // Starts the processes. Returns before the program runs: what keeps it from running is told by
+  // Wait().
   bool Start(std::string* error);
 
-  // Our ends of the kPipe descriptors; -1 for others. Still owned by the sandbox: to close one (end of file for the
-  // guest), use CloseStdin(), or take it with Release.
+  // Our ends of the kPipe descriptors; -1 for others. Still owned by the sandbox: to close one (end
+  // of file for the guest), use CloseStdin(), or take it with Release.
   int stdin_fd() const;
   int stdout_fd() const;
   int stderr_fd() const;
   void CloseStdin();
 
-  // The byte stream of the sandbox's terminal, both ways, when a descriptor is kTerminal: what is written is typed,
-  // what is read is shown. End of file when the sandbox is gone.
+  // The byte stream of the sandbox's terminal, both ways, when a descriptor is kTerminal: what is
+  // written is typed, what is read is shown. End of file when the sandbox is gone.
   int console_fd() const;
   bool Resize(const WindowSize& size);
 
-  // Waits for the end of the first process and of everything else in the sandbox. May be called again.
+  // Waits for the end of the first process and of everything else in the sandbox. May be called
+  // again.
   ExitStatus Wait();
   // A descriptor that becomes readable when Poll() has something to do. Owned by the sandbox.
   int event_fd() const;

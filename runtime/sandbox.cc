@@ -65,7 +65,7 @@ struct Sandbox::Impl {
   ScopedFd pipes[3];  // our ends
   pid_t supervisor = -1;
   ScopedFd supervisor_pidfd;
-  ScopedFd events;  // epoll over the above
+  ScopedFd events;        // epoll over the above
   std::mutex send_mutex;  // Kill() and Resize() come from any thread; guards sends on `control`
 
   std::vector<std::string> warnings;
@@ -92,9 +92,10 @@ std::unique_ptr<Sandbox> Sandbox::Create(const Config& config, std::string* erro
   if (!runtime::ConvertConfig(config, &impl->message, error)) return nullptr;
   impl->binary = runtime::FindBinary(config.msentry_binary, error);
   if (impl->binary.empty()) return nullptr;
-  bool made = config.keep.empty()
-                  ? runtime::CreateStateDirectory(runtime::DefaultStateParent(), &impl->state, error)
-                  : runtime::OpenKeptStateDirectory(config.keep, &impl->state, error);
+  bool made =
+      config.keep.empty()
+          ? runtime::CreateStateDirectory(runtime::DefaultStateParent(), &impl->state, error)
+          : runtime::OpenKeptStateDirectory(config.keep, &impl->state, error);
   if (!made) return nullptr;
   impl->message.set_state_directory(impl->state.path);
   impl->message.set_keep_state(impl->state.keep);
@@ -103,8 +104,8 @@ std::unique_ptr<Sandbox> Sandbox::Create(const Config& config, std::string* erro
 
 Sandbox::~Sandbox() { Close(); }
 
-bool Sandbox::Impl::PrepareStdio(std::vector<std::pair<int, int>>* descriptors, std::vector<ScopedFd>* theirs,
-                                 std::string* error) {
+bool Sandbox::Impl::PrepareStdio(std::vector<std::pair<int, int>>* descriptors,
+                                 std::vector<ScopedFd>* theirs, std::string* error) {
   const Stdio* modes[] = {&config.stdin_mode, &config.stdout_mode, &config.stderr_mode};
   bool terminal = false;
   for (int i = 0; i < 3; i++) {
@@ -113,7 +114,8 @@ bool Sandbox::Impl::PrepareStdio(std::vector<std::pair<int, int>>* descriptors, 
       case Stdio::Kind::kFd:
         fd = modes[i]->fd;
         if (fcntl(fd, F_GETFD) < 0) {
-          *error = "descriptor " + std::to_string(fd) + " for the program's " + std::to_string(i) + " is not open";
+          *error = "descriptor " + std::to_string(fd) + " for the program's " + std::to_string(i) +
+                   " is not open";
           return false;
         }
         break;
@@ -161,7 +163,8 @@ bool Sandbox::Start(std::string* error) {
   std::vector<ScopedFd> theirs;
   if (!s.PrepareStdio(&descriptors, &theirs, error)) return false;
   termios settings;
-  if (s.config.guarded_terminal_fd >= 0 && tcgetattr(s.config.guarded_terminal_fd, &settings) == 0) {
+  if (s.config.guarded_terminal_fd >= 0 &&
+      tcgetattr(s.config.guarded_terminal_fd, &settings) == 0) {
     s.message.set_terminal_settings(&settings, sizeof settings);
     descriptors.emplace_back(s.config.guarded_terminal_fd, HandoffFd::kTerminalFd);
   }
@@ -232,7 +235,8 @@ void Sandbox::Impl::Take(const control::Event& event) {
       have_status = true;
       int wait_status = event.exited().wait_status();
       status.timed_out = event.exited().timed_out();
-      status.kind = WIFSIGNALED(wait_status) ? ExitStatus::Kind::kSignaled : ExitStatus::Kind::kExited;
+      status.kind =
+          WIFSIGNALED(wait_status) ? ExitStatus::Kind::kSignaled : ExitStatus::Kind::kExited;
       status.code = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
       break;
     }
@@ -248,7 +252,8 @@ void Sandbox::Impl::Take(const control::Event& event) {
   }
 }
 
-// Events of the sentry first: what it says about the program counts more than what the supervisor saw of the sentry.
+// Events of the sentry first: what it says about the program counts more than what the supervisor
+// saw of the sentry.
 void Sandbox::Impl::Drain() {
   for (int fd : {control.get(), report.get()}) {
     if (fd < 0) continue;
@@ -269,7 +274,8 @@ void Sandbox::Impl::Finish(bool supervisor_failed, int supervisor_status) {
     status.message = "the supervisor ended without a word";
     if (supervisor_failed && WIFSIGNALED(supervisor_status)) {
       int signal = WTERMSIG(supervisor_status);
-      status.message = "the supervisor was killed by signal " + std::to_string(signal) + " (" + strsignal(signal) + ")";
+      status.message = "the supervisor was killed by signal " + std::to_string(signal) + " (" +
+                       strsignal(signal) + ")";
     }
   }
   // The supervisor has removed it, unless something killed the supervisor.
@@ -293,7 +299,8 @@ bool Sandbox::Impl::Reap(bool wait) {
     Drain();
     return false;
   }
-  // ECHILD: the program that embeds us has waited for it (or ignores SIGCHLD). The pidfd tells when it is over.
+  // ECHILD: the program that embeds us has waited for it (or ignores SIGCHLD). The pidfd tells when
+  // it is over.
   if (got < 0 && supervisor_pidfd) {
     pollfd p{supervisor_pidfd.get(), POLLIN, 0};
     while (poll(&p, 1, wait ? -1 : 0) < 0 && errno == EINTR) {

@@ -21,7 +21,8 @@ extern char** environ;
 namespace msentry::runtime {
 namespace {
 
-// Above every number that a file action writes to, so that no action overwrites the source of a later one.
+// Above every number that a file action writes to, so that no action overwrites the source of a
+// later one.
 constexpr int kParkingFds = 64;
 
 struct FileActions {
@@ -38,11 +39,12 @@ struct Attributes {
 
 bool IsExecutable(const std::string& path) { return access(path.c_str(), X_OK) == 0; }
 
-// bin/msentry of the prefix that this library was installed in, wherever that was moved: PREFIX/lib/libmsentry.so or
-// PREFIX/lib/ARCH/libmsentry.so.
+// bin/msentry of the prefix that this library was installed in, wherever that was moved:
+// PREFIX/lib/libmsentry.so or PREFIX/lib/ARCH/libmsentry.so.
 std::string BesideLibrary() {
   Dl_info info;
-  if (dladdr(reinterpret_cast<const void*>(&FindBinary), &info) == 0 || info.dli_fname == nullptr) return "";
+  if (dladdr(reinterpret_cast<const void*>(&FindBinary), &info) == 0 || info.dli_fname == nullptr)
+    return "";
   std::string directory = info.dli_fname;
   for (int up = 0; up < 3; up++) {
     size_t slash = directory.rfind('/');
@@ -68,8 +70,8 @@ std::string FindBinary(const std::string& configured, std::string* error) {
   return "";
 }
 
-pid_t SpawnSupervisor(const std::string& binary, const std::vector<std::pair<int, int>>& descriptors,
-                      std::string* error) {
+pid_t SpawnSupervisor(const std::string& binary,
+                      const std::vector<std::pair<int, int>>& descriptors, std::string* error) {
   FileActions actions;
   Attributes attributes;
   posix_spawn_file_actions_addopen(&actions.value, 0, "/dev/null", O_RDWR, 0);

@@ -19,7 +19,9 @@ namespace {
 constexpr long kTmpfsMagic = 0x01021994;
 
 // The directory of all private ones of this user; hidden from every guest as a whole.
-std::string BaseIn(const std::string& parent) { return parent + "/msentry-" + std::to_string(geteuid()); }
+std::string BaseIn(const std::string& parent) {
+  return parent + "/msentry-" + std::to_string(geteuid());
+}
 
 // Makes it. Others may write in `parent` and must not have made it for us.
 bool MakeBase(const std::string& base, std::string* error) {
@@ -28,7 +30,8 @@ bool MakeBase(const std::string& base, std::string* error) {
     return false;
   }
   struct stat st;
-  if (lstat(base.c_str(), &st) != 0 && errno == ENOENT) return true;  // removed again meanwhile; mkdtemp will tell
+  if (lstat(base.c_str(), &st) != 0 && errno == ENOENT)
+    return true;  // removed again meanwhile; mkdtemp will tell
   if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() && (st.st_mode & 077) == 0) return true;
   *error = base + " is not a private directory of this user: remove it or set TMPDIR";
   return false;
@@ -78,8 +81,8 @@ ScopedFd OpenSubdirectory(int parent, const std::string& name) {
   return ScopedFd(openat(parent, name.c_str(), kFlags));
 }
 
-// Empties the directory `top`. Subdirectories of subdirectories are first moved up to `top`, so that neither the stack
-// nor the number of open descriptors grows with the depth.
+// Empties the directory `top`. Subdirectories of subdirectories are first moved up to `top`, so
+// that neither the stack nor the number of open descriptors grows with the depth.
 void Empty(int top) {
   uint64_t serial = 0;
   bool progress = true;
@@ -149,14 +152,16 @@ bool CreateStateDirectory(const std::string& parent, StateDirectory* out, std::s
     std::string path = base + "/XXXXXX";
     if (mkdtemp(path.data()) == nullptr) {
       if (errno == ENOENT) continue;  // the last user of the base took it away
-      *error = "cannot make a directory for the writable layer in " + parent + ": " + strerror(errno);
+      *error =
+          "cannot make a directory for the writable layer in " + parent + ": " + strerror(errno);
       return false;
     }
     out->lock.Reset(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
     // Another sandbox may sweep between mkdtemp and flock; then the name is gone: once more.
     struct stat mine, named;
-    if (out->lock && flock(out->lock.get(), LOCK_EX | LOCK_NB) == 0 && fstat(out->lock.get(), &mine) == 0 &&
-        lstat(path.c_str(), &named) == 0 && mine.st_ino == named.st_ino) {
+    if (out->lock && flock(out->lock.get(), LOCK_EX | LOCK_NB) == 0 &&
+        fstat(out->lock.get(), &mine) == 0 && lstat(path.c_str(), &named) == 0 &&
+        mine.st_ino == named.st_ino) {
       out->path = path;
       out->keep = false;
       if (MakeUpper(*out, error)) return true;

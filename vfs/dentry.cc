@@ -10,8 +10,12 @@ namespace {
 std::atomic<uint64_t> rename_sequence{0};
 }
 
-size_t Dentry::Hash::operator()(std::string_view s) const { return absl::Hash<std::string_view>()(s); }
-size_t Dentry::Hash::operator()(const Dentry* d) const { return (*this)(std::string_view(d->name_)); }
+size_t Dentry::Hash::operator()(std::string_view s) const {
+  return absl::Hash<std::string_view>()(s);
+}
+size_t Dentry::Hash::operator()(const Dentry* d) const {
+  return (*this)(std::string_view(d->name_));
+}
 bool Dentry::Equal::operator()(const Dentry* a, std::string_view b) const { return a->name_ == b; }
 
 Dentry::Dentry(RefPtr<Dentry> parent, std::string_view name, RefPtr<Inode> inode)

@@ -233,8 +233,7 @@ Result<size_t> EpollFile::Harvest(std::span<abi::EpollEvent> out) {
     uint32_t events = item->events.load(std::memory_order_acquire);
     const uint32_t wanted = events & ~kPrivateBits;
     if (wanted == 0) continue;
-    const sched::EventMask ready =
-        target->Readiness(wanted) & (wanted | sched::kErr | sched::kHup);
+    const sched::EventMask ready = target->Readiness(wanted) & (wanted | sched::kErr | sched::kHup);
     if (ready == 0) continue;
     out[found++] = {ready, item->data.load()};
     if (events & EPOLLONESHOT) {
@@ -271,8 +270,8 @@ std::string EpollFile::FdInfo() {
   std::string text;
   MutexLock lock(TopologyMutex());
   for (const auto& [key, item] : items_) {
-    absl::StrAppendFormat(&text, "tfd: %8d events: %8x data: %16x\n", item->fd,
-                          item->events.load(), item->data.load());
+    absl::StrAppendFormat(&text, "tfd: %8d events: %8x data: %16x\n", item->fd, item->events.load(),
+                          item->data.load());
   }
   return text;
 }

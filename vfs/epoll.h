@@ -53,8 +53,8 @@ class EpollFile : public FileDescription {
   void Dequeue(Item& item) ABSL_EXCLUSIVE_LOCKS_REQUIRED(ready_mutex_);
   // Pops the first item with its target, whose reference the caller gets. Null: none.
   RefPtr<Item> Pop(RefPtr<FileDescription>* target);
-  void Unlink(Item& item);             // topology mutex held
-  int DepthBelow(int limit) const;     // topology mutex held; > limit: too deep
+  void Unlink(Item& item);                                // topology mutex held
+  int DepthBelow(int limit) const;                        // topology mutex held; > limit: too deep
   bool Reaches(const EpollFile& other, int limit) const;  // topology mutex held
 
   std::map<Key, RefPtr<Item>> items_;  // guarded by the topology mutex

@@ -23,10 +23,14 @@ sched::WaitQueue& NeverNotified() {
 int AccessBits(int flags) {
   if (flags & O_PATH) return 0;
   switch (flags & O_ACCMODE) {
-    case O_RDONLY: return 1;
-    case O_WRONLY: return 2;
-    case O_RDWR: return 3;
-    default: return 0;  // 3: ioctl only
+    case O_RDONLY:
+      return 1;
+    case O_WRONLY:
+      return 2;
+    case O_RDWR:
+      return 3;
+    default:
+      return 0;  // 3: ioctl only
   }
 }
 
@@ -204,16 +208,22 @@ Result<int64_t> SeekableFile::Seek(const OpContext& ctx, int64_t offset, int whe
   sched::FiberMutexLock lock(position_mutex_);
   int64_t base = 0;
   switch (whence) {
-    case SEEK_SET: break;
-    case SEEK_CUR: base = position(); break;
-    case SEEK_END: base = TRY(inode().GetAttr(ctx, kAttrSize)).size; break;
+    case SEEK_SET:
+      break;
+    case SEEK_CUR:
+      base = position();
+      break;
+    case SEEK_END:
+      base = TRY(inode().GetAttr(ctx, kAttrSize)).size;
+      break;
     case SEEK_DATA:
     case SEEK_HOLE: {
       int64_t to = TRY(SeekData(ctx, offset, whence == SEEK_HOLE));
       position_.store(to, std::memory_order_relaxed);
       return to;
     }
-    default: return Errno::kEINVAL;
+    default:
+      return Errno::kEINVAL;
   }
   int64_t to;
   if (__builtin_add_overflow(base, offset, &to)) return Errno::kEOVERFLOW;

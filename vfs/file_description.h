@@ -12,8 +12,8 @@
 // and truncation, which checks the access mode and limits and raises inotify events; the virtuals
 // here are the file's own part only.
 //
-// The destructor is the release: it runs when the last descriptor (and mapping) is gone, on a fiber,
-// with no lock held. Flush() runs at every close(2).
+// The destructor is the release: it runs when the last descriptor (and mapping) is gone, on a
+// fiber, with no lock held. Flush() runs at every close(2).
 #pragma once
 
 #include <atomic>
@@ -42,16 +42,16 @@ using DirentSink = absl::FunctionRef<bool(const Dirent&)>;
 
 // What a mapping of the file maps on the host.
 struct HostMappingInfo {
-  int fd = -1;           // owned by the file and alive as long as it; -1: anonymous memory
-  uint64_t offset = 0;   // of the file's byte 0 in that fd
+  int fd = -1;          // owned by the file and alive as long as it; -1: anonymous memory
+  uint64_t offset = 0;  // of the file's byte 0 in that fd
 };
 
 // fcntl(F_SETOWN) and O_ASYNC: who gets SIGIO. Interpreted by the kernel.
 struct AsyncOwner {
   enum Type : uint8_t { kNobody, kThread, kProcess, kProcessGroup };
   Type type = kNobody;
-  int32_t id = 0;       // in the root pid namespace
-  int32_t signal = 0;   // F_SETSIG; 0 is SIGIO without information
+  int32_t id = 0;      // in the root pid namespace
+  int32_t signal = 0;  // F_SETSIG; 0 is SIGIO without information
   uint32_t uid = 0, euid = 0;
 };
 
@@ -61,8 +61,8 @@ class FileDescription : public RefCounted<FileDescription> {
   FileDescription(Location location, int flags);
   virtual ~FileDescription();
 
-  // The last reference takes the description out of the epoll sets and ends O_ASYNC first, while the derived class
-  // is still whole. (Hides RefCounted::Unref.)
+  // The last reference takes the description out of the epoll sets and ends O_ASYNC first, while
+  // the derived class is still whole. (Hides RefCounted::Unref.)
   void Unref() const {
     if (!DropRef()) return;
     const_cast<FileDescription*>(this)->SetAsyncWaiter(nullptr);
@@ -121,14 +121,14 @@ class FileDescription : public RefCounted<FileDescription> {
   virtual Result<HostMappingInfo> HostBacking(bool shared_writable);
   // A MappedFile that had asked for that backing is gone (once for each successful HostBacking).
   virtual void OnMappingGone(bool shared_writable);
-  virtual Result<> Fsync(const OpContext& ctx, bool data_only);   // EINVAL
+  virtual Result<> Fsync(const OpContext& ctx, bool data_only);  // EINVAL
   // fallocate(2), FALLOC_FL_* modes. Default EOPNOTSUPP (ENODEV, ESPIPE checked by the caller).
   virtual Result<> Allocate(const OpContext& ctx, int mode, uint64_t offset, uint64_t length);
   // copy_file_range(2) within the sentry's own file kinds: moves data host to host when it can.
   // Default EXDEV: the caller copies through a buffer.
   virtual Result<size_t> CopyRangeFrom(const OpContext& ctx, FileDescription& source,
                                        uint64_t source_offset, uint64_t offset, size_t n);
-  virtual Result<> Flush(const OpContext& ctx);                   // at each close(2)
+  virtual Result<> Flush(const OpContext& ctx);  // at each close(2)
   // The open still waits for its peer (a FIFO without the other end): the call layer waits on
   // wait_queue() until this is false, then the open is complete.
   virtual bool OpenPending() { return false; }
@@ -167,8 +167,8 @@ class FileDescription : public RefCounted<FileDescription> {
   std::unique_ptr<sched::Waiter> async_waiter_ ABSL_GUARDED_BY(mutex_);
 };
 
-// The description as a T, which has `static constexpr char kClassTag = 0;` (or a non-const static) and
-// returns its address from ClassTag(); null when it is something else.
+// The description as a T, which has `static constexpr char kClassTag = 0;` (or a non-const static)
+// and returns its address from ClassTag(); null when it is something else.
 template <typename T>
 T* FileCast(FileDescription& file) {
   return file.ClassTag() == &T::kClassTag ? static_cast<T*>(&file) : nullptr;
@@ -219,7 +219,8 @@ class DirectoryFile : public SeekableFile {
 };
 
 // RLIMIT_FSIZE and the largest offset: shortens `from`, or EFBIG (and ctx.fsize_exceeded).
-Result<> LimitWrite(const OpContext& ctx, const Inode& inode, mm::IoSequence& from, uint64_t offset);
+Result<> LimitWrite(const OpContext& ctx, const Inode& inode, mm::IoSequence& from,
+                    uint64_t offset);
 
 // What open(2) with O_PATH gives: a location and nothing else.
 class PathOnlyFile : public FileDescription {

@@ -15,14 +15,16 @@ namespace {
 constexpr size_t kCopyBuffer = 64 * 1024;
 
 void Notify(FileDescription& file, uint32_t mask) {
-  if (InotifyActive()) [[unlikely]] NotifyFile(*file.location().dentry, mask);
+  if (InotifyActive()) [[unlikely]]
+    NotifyFile(*file.location().dentry, mask);
 }
 
 // Before the first byte is written or cut: a changed program must not keep its set-id bits.
 Result<> DropSetId(const OpContext& ctx, FileDescription& file) {
   Inode& inode = file.inode();
   const uint32_t mode = inode.mode();
-  if (!(mode & (S_ISUID | S_ISGID)) || !inode.IsRegular()) [[likely]] return Ok();
+  if (!(mode & (S_ISUID | S_ISGID)) || !inode.IsRegular()) [[likely]]
+    return Ok();
   const uint32_t kept = ModeAfterWrite(ctx.creds, mode);
   if (kept == mode) return Ok();
   SetAttributes attrs;
@@ -151,8 +153,7 @@ Result<size_t> ReadInto(const OpContext& ctx, FileDescription& file, uint64_t of
                         size_t n) {
   size_t done = 0;
   while (done < n) {
-    mm::IoSequence in =
-        mm::IoSequence::ForReading({static_cast<std::byte*>(to) + done, n - done});
+    mm::IoSequence in = mm::IoSequence::ForReading({static_cast<std::byte*>(to) + done, n - done});
     size_t got = TRY(file.PRead(ctx, in, offset + done));
     if (got == 0) break;
     done += got;

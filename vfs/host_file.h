@@ -1,9 +1,9 @@
 // HostFile: an open regular file whose bytes are in a host file that we hold an fd of: memfds of
-// tmpfs, and files whose fd the gofer donated. Reads and writes are one host call each, and mmap maps
-// the host fd itself, so mappings and reads agree.
+// tmpfs, and files whose fd the gofer donated. Reads and writes are one host call each, and mmap
+// maps the host fd itself, so mappings and reads agree.
 //
-// The inode (a HostFileOwner) keeps size and times: the description tells it of every write. Appends
-// and truncation run under Inode::content_mutex.
+// The inode (a HostFileOwner) keeps size and times: the description tells it of every write.
+// Appends and truncation run under Inode::content_mutex.
 #pragma once
 
 #include "sentry/base/scoped_fd.h"

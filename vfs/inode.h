@@ -158,9 +158,9 @@ class Inode : public RefCounted<Inode> {
   sched::FiberMutex& content_mutex() { return mutex_; }  // regular files: size and appends
 
   // Text and write exclusion (ETXTBSY): a count of writers (> 0) or of executions (< 0).
-  Result<> AllowWrite();   // ETXTBSY while executed
+  Result<> AllowWrite();  // ETXTBSY while executed
   void EndWrite();
-  Result<> DenyWrite();    // ETXTBSY while open for writing; exec holds it
+  Result<> DenyWrite();  // ETXTBSY while open for writing; exec holds it
   void EndDenyWrite();
 
   bool custom_permission() const { return custom_permission_; }
@@ -180,8 +180,8 @@ class Inode : public RefCounted<Inode> {
   bool custom_permission_ = false;  // set in constructors only
   std::atomic<int32_t> write_count_{0};
   sched::FiberMutex mutex_;
-  std::atomic<FileLocks*> locks_{nullptr};        // owned; made once
-  std::atomic<InodeWatches*> watches_{nullptr};   // owned; made once
+  std::atomic<FileLocks*> locks_{nullptr};       // owned; made once
+  std::atomic<InodeWatches*> watches_{nullptr};  // owned; made once
   mutable Mutex attachment_mutex_;
   RefPtr<InodeAttachment> attachment_ ABSL_GUARDED_BY(attachment_mutex_);
 };

@@ -50,7 +50,7 @@ class InotifyWatch : public RefCounted<InotifyWatch> {
  public:
   InotifyWatch(Inotify* i, int32_t n, uint32_t m, RefPtr<Inode> w)
       : instance(i), wd(n), mask(m), inode(std::move(w)) {}
-  Inotify* const instance;     // valid while the watch is in the inode's list
+  Inotify* const instance;  // valid while the watch is in the inode's list
   const int32_t wd;
   std::atomic<uint32_t> mask;
   const RefPtr<Inode> inode;

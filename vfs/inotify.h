@@ -1,7 +1,7 @@
 // inotify(7): instances, watches, and the calls by which vfs raises events.
 //
-// An instance is a FileDescription with a bounded queue; watches hang on inodes (InodeWatches). When
-// nothing is watched anywhere, raising an event costs one load.
+// An instance is a FileDescription with a bounded queue; watches hang on inodes (InodeWatches).
+// When nothing is watched anywhere, raising an event costs one load.
 //
 // Locks: an inode's watch list → an instance's queue → its wait queue. Raising never parks.
 #pragma once

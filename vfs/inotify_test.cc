@@ -13,8 +13,7 @@ using Lines = std::vector<std::string>;
 
 class InotifyTest : public testing::Test {
  protected:
-  InotifyTest()
-      : sh_(vfs_, MountNamespace::Create(MUST(tmpfs::Create({})), 0), RootCreds()) {
+  InotifyTest() : sh_(vfs_, MountNamespace::Create(MUST(tmpfs::Create({})), 0), RootCreds()) {
     OpContext c = sh_.ctx();
     file_ = MUST(MakeInotify(c, 0));
     MUST(sh_.Mkdir("/d"));

@@ -16,7 +16,7 @@ namespace msentry::vfs {
 class Terminal {
  public:
   virtual ~Terminal() = default;
-  virtual void RefTerminal() = 0;    // keeps the terminal while it is some session's
+  virtual void RefTerminal() = 0;  // keeps the terminal while it is some session's
   virtual void UnrefTerminal() = 0;
   // Device number as in /proc/PID/stat tty_nr.
   virtual uint32_t terminal_device() const = 0;
@@ -41,8 +41,8 @@ class JobControl {
   virtual Result<int> ForegroundGroup(Terminal& terminal, bool master) = 0;
   virtual Result<> SetForegroundGroup(Terminal& terminal, int group) = 0;
   virtual Result<int> SessionOf(Terminal& terminal, bool master) = 0;
-  // Read (signo SIGTTIN), or write with TOSTOP and every change (SIGTTOU), by the caller. Ok when it
-  // may go on; kEIO when the group is orphaned or blocks/ignores SIGTTIN; kERESTARTSYS after the
+  // Read (signo SIGTTIN), or write with TOSTOP and every change (SIGTTOU), by the caller. Ok when
+  // it may go on; kEIO when the group is orphaned or blocks/ignores SIGTTIN; kERESTARTSYS after the
   // signal was sent.
   virtual Result<> CheckBackground(Terminal& terminal, int signo) = 0;
   // ^C, ^\, ^Z and SIGWINCH.

@@ -19,7 +19,9 @@ WaitGraph& Graph() {
 
 constexpr size_t kMaxRecords = 16384;  // on one file: a guest must not grow us without bound
 
-bool Overlap(const RecordLock& a, const RecordLock& b) { return a.start < b.end && b.start < a.end; }
+bool Overlap(const RecordLock& a, const RecordLock& b) {
+  return a.start < b.end && b.start < a.end;
+}
 
 bool Conflict(const RecordLock& have, const RecordLock& want) {
   return !(have.owner == want.owner) && Overlap(have, want) &&

@@ -1,6 +1,6 @@
 // FileLocks: the advisory locks on one inode: POSIX record locks and open-file-description locks
-// (fcntl(2), F_SETLK and F_OFD_SETLK) and whole-file locks (flock(2)). As in Linux, the two families
-// do not see each other.
+// (fcntl(2), F_SETLK and F_OFD_SETLK) and whole-file locks (flock(2)). As in Linux, the two
+// families do not see each other.
 //
 // Nothing here waits: a conflict is EAGAIN, and the call layer waits on `wait_queue()` and tries
 // again. Before a process waits for a POSIX lock it registers with BlockedOn, which finds
@@ -71,7 +71,8 @@ class FileLocks {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   mutable Mutex mutex_;
-  std::vector<RecordLock> records_ ABSL_GUARDED_BY(mutex_);  // by owner's start; no overlap per owner
+  std::vector<RecordLock> records_
+      ABSL_GUARDED_BY(mutex_);  // by owner's start; no overlap per owner
   std::map<const void*, RecordLock> flocks_ ABSL_GUARDED_BY(mutex_);
   sched::WaitQueue queue_;
 };

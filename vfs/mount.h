@@ -19,8 +19,14 @@ class FileSystem;
 struct Location;
 
 enum MountFlag : uint32_t {
-  kMountReadOnly = 1, kMountNoSuid = 2, kMountNoDev = 4, kMountNoExec = 8,
-  kMountNoAtime = 16, kMountNoDirAtime = 32, kMountRelatime = 64, kMountStrictAtime = 128,
+  kMountReadOnly = 1,
+  kMountNoSuid = 2,
+  kMountNoDev = 4,
+  kMountNoExec = 8,
+  kMountNoAtime = 16,
+  kMountNoDirAtime = 32,
+  kMountRelatime = 64,
+  kMountStrictAtime = 128,
 };
 
 class Mount : public RefCounted<Mount> {

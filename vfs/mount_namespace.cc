@@ -129,8 +129,8 @@ Result<RefPtr<Mount>> MountNamespace::Attach(RefPtr<FileSystem> fs, const Locati
 Result<RefPtr<Mount>> MountNamespace::Bind(const Location& source, const Location& at,
                                            bool recursive) {
   if (!source.mount || source.dentry->IsDeleted()) return Errno::kEINVAL;
-  RefPtr<Mount> top = MakeRef<Mount>(RefPtr<FileSystem>(&source.mount->fs()), source.dentry,
-                                     source.mount->flags());
+  RefPtr<Mount> top =
+      MakeRef<Mount>(RefPtr<FileSystem>(&source.mount->fs()), source.dentry, source.mount->flags());
   MutexLock lock(mutex_);
   if (!ContainsLocked(*source.mount)) return Errno::kEINVAL;
   // What to copy is decided before the new mount appears, which may lie below its own source.

@@ -1,4 +1,5 @@
-// MountNamespace: a tree of mounts (mount_namespaces(7)). Tasks share one until unshare(CLONE_NEWNS).
+// MountNamespace: a tree of mounts (mount_namespaces(7)). Tasks share one until
+// unshare(CLONE_NEWNS).
 //
 // Every mount is private: propagation between namespaces is not implemented, and asking for shared
 // or slave mounts gives EINVAL.
@@ -20,9 +21,9 @@ namespace msentry::vfs {
 // One line of /proc/PID/mountinfo, paths as seen from the asking task's root.
 struct MountInfo {
   uint64_t id = 0, parent_id = 0, dev = 0;
-  std::string root;         // path of the mount's root inside its file system
+  std::string root;  // path of the mount's root inside its file system
   std::string mount_point;
-  std::string options;      // "rw,nosuid,relatime"
+  std::string options;                      // "rw,nosuid,relatime"
   std::string type, source, super_options;  // super_options starts with ro or rw
 };
 

@@ -1,5 +1,5 @@
-// NameMap<T>: a hash map from names to T that is looked up by std::string_view (Debian's abseil has a
-// string_view of its own).
+// NameMap<T>: a hash map from names to T that is looked up by std::string_view (Debian's abseil has
+// a string_view of its own).
 #pragma once
 
 #include <string>

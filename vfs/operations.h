@@ -17,8 +17,8 @@ namespace msentry::vfs {
 // ---- open.cc: open(2), openat2(2), creat(2). `flags` are O_* with O_CLOEXEC ignored. ----
 struct OpenHow {
   int flags = 0;
-  uint32_t mode = 0;      // permission bits for O_CREAT and O_TMPFILE, umask not applied
-  uint32_t walk = 0;      // kWalkBeneath and the other RESOLVE_* bits
+  uint32_t mode = 0;  // permission bits for O_CREAT and O_TMPFILE, umask not applied
+  uint32_t walk = 0;  // kWalkBeneath and the other RESOLVE_* bits
 };
 Result<RefPtr<FileDescription>> Open(const WalkContext& walk, std::string_view path,
                                      const OpenHow& how);
@@ -51,8 +51,7 @@ Result<Attributes> Stat(const WalkContext& walk, std::string_view path, uint32_t
                         AttrMask wanted = kAttrAll);
 Result<Attributes> GetAttr(const OpContext& ctx, const Location& location,
                            AttrMask wanted = kAttrAll);
-Result<Attributes> GetAttr(const OpContext& ctx, FileDescription& file,
-                           AttrMask wanted = kAttrAll);
+Result<Attributes> GetAttr(const OpContext& ctx, FileDescription& file, AttrMask wanted = kAttrAll);
 Result<std::string> ReadLink(const WalkContext& walk, std::string_view path, uint32_t flags);
 // access(2): `ctx` must hold the credentials to check with (real ids, unless AT_EACCESS).
 Result<> Access(const WalkContext& walk, std::string_view path, int mask, uint32_t flags);

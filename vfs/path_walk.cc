@@ -40,8 +40,8 @@ Result<RefPtr<Dentry>> AskFileSystem(const OpContext& ctx, const RefPtr<Dentry>&
   if (names.size() == 1) {
     Result<RefPtr<Inode>> inode = dir->inode()->Lookup(ctx, name);
     if (!inode.ok() && inode.error() != Errno::kENOENT) return inode.error();
-    bool hash = !(fs_flags & FileSystem::kNoCache) &&
-                (inode.ok() || !(fs_flags & FileSystem::kNoNegative));
+    bool hash =
+        !(fs_flags & FileSystem::kNoCache) && (inode.ok() || !(fs_flags & FileSystem::kNoNegative));
     return dir->AddChild(name, inode.ok() ? std::move(*inode) : nullptr, hash);
   }
   TRY(dir->inode()->Prefetch(ctx, names, &found));
@@ -102,7 +102,8 @@ Result<RefPtr<Dentry>> PathWalker::Child(const Location& at, std::string_view na
                                          std::string_view rest) {
   RefPtr<Dentry> cached = at.dentry->FindCached(name);
   const bool revalidate = at.mount && at.mount->fs().flags() & FileSystem::kRevalidate;
-  if (cached && !revalidate) [[likely]] return cached;
+  if (cached && !revalidate) [[likely]]
+    return cached;
   if (flags_ & kWalkCached) return Errno::kEAGAIN;
   if (name.size() > kNameMax) return Errno::kENAMETOOLONG;
   cached.Reset();
@@ -120,12 +121,12 @@ Result<RefPtr<Dentry>> PathWalker::Child(const Location& at, std::string_view na
 
 Result<> PathWalker::CrossMounts(Location* at) {
   while (at->dentry->IsMountPoint()) [[unlikely]] {
-    RefPtr<Mount> over = at->mount->MountedOn(*at->dentry);
-    if (!over) break;
-    if (flags_ & kWalkNoXdev) return Errno::kEXDEV;
-    RefPtr<Dentry> root = over->root();
-    *at = {std::move(over), std::move(root)};
-  }
+      RefPtr<Mount> over = at->mount->MountedOn(*at->dentry);
+      if (!over) break;
+      if (flags_ & kWalkNoXdev) return Errno::kEXDEV;
+      RefPtr<Dentry> root = over->root();
+      *at = {std::move(over), std::move(root)};
+    }
   return Ok();
 }
 
@@ -275,7 +276,8 @@ Result<ParentAndName> PathWalker::ResolveParent(std::string_view path) {
   return out;
 }
 
-Result<ParentAndName> PathWalker::ResolveParentOfLink(const Location& parent, const Location& link) {
+Result<ParentAndName> PathWalker::ResolveParentOfLink(const Location& parent,
+                                                      const Location& link) {
   ParentAndName out;
   Location at = parent;
   TRY(FollowLink(&at, link, Want::kParent, &out));

@@ -8,8 +8,9 @@
 // FiberMutex; a miss locks the directory and asks the file system, several components at once where
 // it can (Inode::Prefetch). Search permission is checked in every directory that is crossed.
 //
-// Errors: ENOENT (also the empty path without kWalkEmptyPath), ENOTDIR, EACCES, ELOOP, ENAMETOOLONG,
-// EXDEV (RESOLVE_BENEATH, NO_XDEV), EAGAIN (RESOLVE_CACHED; a racing rename under BENEATH/IN_ROOT).
+// Errors: ENOENT (also the empty path without kWalkEmptyPath), ENOTDIR, EACCES, ELOOP,
+// ENAMETOOLONG, EXDEV (RESOLVE_BENEATH, NO_XDEV), EAGAIN (RESOLVE_CACHED; a racing rename under
+// BENEATH/IN_ROOT).
 #pragma once
 
 #include <string>
@@ -22,15 +23,15 @@
 namespace msentry::vfs {
 
 enum WalkFlag : uint32_t {
-  kWalkFollow = 1,            // a symlink as last component is followed (not: O_NOFOLLOW, lstat)
-  kWalkDirectory = 2,         // the result must be a directory (ENOTDIR)
-  kWalkEmptyPath = 4,         // "" means `start` itself (AT_EMPTY_PATH)
-  kWalkNoXdev = 8,            // RESOLVE_NO_XDEV
-  kWalkNoMagicLinks = 16,     // RESOLVE_NO_MAGICLINKS
-  kWalkNoSymlinks = 32,       // RESOLVE_NO_SYMLINKS
-  kWalkBeneath = 64,          // RESOLVE_BENEATH
-  kWalkInRoot = 128,          // RESOLVE_IN_ROOT
-  kWalkCached = 256,          // RESOLVE_CACHED
+  kWalkFollow = 1,         // a symlink as last component is followed (not: O_NOFOLLOW, lstat)
+  kWalkDirectory = 2,      // the result must be a directory (ENOTDIR)
+  kWalkEmptyPath = 4,      // "" means `start` itself (AT_EMPTY_PATH)
+  kWalkNoXdev = 8,         // RESOLVE_NO_XDEV
+  kWalkNoMagicLinks = 16,  // RESOLVE_NO_MAGICLINKS
+  kWalkNoSymlinks = 32,    // RESOLVE_NO_SYMLINKS
+  kWalkBeneath = 64,       // RESOLVE_BENEATH
+  kWalkInRoot = 128,       // RESOLVE_IN_ROOT
+  kWalkCached = 256,       // RESOLVE_CACHED
 };
 // RESOLVE_* of openat2(2) as walk flags; EINVAL for unknown or contradicting ones.
 Result<uint32_t> WalkFlagsOfResolve(uint64_t resolve);

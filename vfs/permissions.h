@@ -1,5 +1,5 @@
-// The permission rules of Linux's VFS, in one place (path_resolution(7), inode(7), capabilities(7)).
-// Pure functions of credentials and attributes; nothing here parks.
+// The permission rules of Linux's VFS, in one place (path_resolution(7), inode(7),
+// capabilities(7)). Pure functions of credentials and attributes; nothing here parks.
 #pragma once
 
 #include "sentry/auth/credentials.h"
@@ -18,11 +18,13 @@ inline Result<> CheckMode(const auth::Credentials& creds, const Inode& inode, in
 }
 // The same, asking inodes that have rules of their own.
 inline Result<> CheckAccess(const OpContext& ctx, Inode& inode, int mask) {
-  if (inode.custom_permission()) [[unlikely]] return inode.CheckPermission(ctx, mask);
+  if (inode.custom_permission()) [[unlikely]]
+    return inode.CheckPermission(ctx, mask);
   return CheckMode(ctx.creds, inode, mask);
 }
 bool OwnerOrCapable(const auth::Credentials& creds, const Inode& inode);  // CAP_FOWNER
-// Remove or replace `victim` in `dir`: write and search on the directory, sticky bit. EACCES, EPERM.
+// Remove or replace `victim` in `dir`: write and search on the directory, sticky bit. EACCES,
+// EPERM.
 Result<> CheckDelete(const OpContext& ctx, Inode& dir, const Inode& victim);
 Result<> CheckCreate(const OpContext& ctx, Inode& dir);
 // /proc/sys/fs/protected_{symlinks,hardlinks,fifos,regular} as Linux has them by default: a link in
@@ -30,7 +32,8 @@ Result<> CheckCreate(const OpContext& ctx, Inode& dir);
 // the link's. EACCES.
 Result<> CheckProtectedSymlink(const OpContext& ctx, const Inode& dir, const Inode& link);
 Result<> CheckProtectedHardlink(const OpContext& ctx, Inode& target);  // EPERM
-Result<> CheckProtectedCreate(const OpContext& ctx, const Inode& dir, const Inode& existing);  // EACCES
+Result<> CheckProtectedCreate(const OpContext& ctx, const Inode& dir,
+                              const Inode& existing);  // EACCES
 // Who may change what (chmod, chown, utimes, truncate). May adjust `attrs`: a chmod drops S_ISGID
 // for a non-member, a chown drops set-id bits (kMode is added). EPERM, EACCES.
 Result<> CheckSetAttr(const OpContext& ctx, Inode& inode, SetAttributes* attrs);

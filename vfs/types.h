@@ -11,11 +11,11 @@
 
 namespace msentry::vfs {
 
-inline constexpr size_t kNameMax = 255;     // bytes in one component
-inline constexpr size_t kPathMax = 4096;    // bytes of a path with its NUL
-inline constexpr int kMaxSymlinks = 40;     // links followed in one resolution, then ELOOP
+inline constexpr size_t kNameMax = 255;   // bytes in one component
+inline constexpr size_t kPathMax = 4096;  // bytes of a path with its NUL
+inline constexpr int kMaxSymlinks = 40;   // links followed in one resolution, then ELOOP
 inline constexpr uint32_t kModeBits = 07777;
-inline constexpr int kOLargeFile = 0100000;  // glibc says 0 on 64 bits; F_GETFL shows it
+inline constexpr int kOLargeFile = 0100000;     // glibc says 0 on 64 bits; F_GETFL shows it
 inline constexpr int kOTmpfileBit = 020000000;  // O_TMPFILE without O_DIRECTORY
 
 struct Timespec {
@@ -64,10 +64,15 @@ inline constexpr AttrMask kAttrAll = 15;
 // the file system sees it; the file system stores what is set, and stamps ctime itself.
 struct SetAttributes {
   enum : uint32_t {
-    kMode = 1, kUid = 2, kGid = 4, kSize = 8, kAtime = 16, kMtime = 32,
-    kAtimeNow = 64,   // utimensat UTIME_NOW; `atime` holds the time to store as well
+    kMode = 1,
+    kUid = 2,
+    kGid = 4,
+    kSize = 8,
+    kAtime = 16,
+    kMtime = 32,
+    kAtimeNow = 64,  // utimensat UTIME_NOW; `atime` holds the time to store as well
     kMtimeNow = 128,
-    kCtime = 256,     // touch ctime only
+    kCtime = 256,  // touch ctime only
   };
   uint32_t set = 0;
   uint32_t mode = 0;  // permission bits only (07777)

@@ -85,8 +85,7 @@ std::vector<Vfs::FsType> Vfs::FsTypes() const {
   return out;
 }
 
-RefPtr<Inode> MakeAnonymousInode(Vfs& vfs, const auth::Credentials& creds,
-                                 uint32_t type_and_mode) {
+RefPtr<Inode> MakeAnonymousInode(Vfs& vfs, const auth::Credentials& creds, uint32_t type_and_mode) {
   auto& fs = static_cast<AnonymousFs&>(*vfs.anonymous_fs());
   return MakeRef<AnonymousInode>(vfs.anonymous_fs(), fs.NextIno(), type_and_mode, creds.fsuid,
                                  creds.fsgid);

@@ -1,5 +1,6 @@
 // Vfs: what all file operations of one sandbox share: the device registry, the types that mount(2)
-// knows, the opener of FIFOs, inotify's limits. One per kernel::Kernel, made at boot before any task.
+// knows, the opener of FIFOs, inotify's limits. One per kernel::Kernel, made at boot before any
+// task.
 #pragma once
 
 #include <functional>
@@ -26,8 +27,8 @@ class Vfs {
 
   // How FIFOs open (set by fsimpl/pipefs at boot). The pipe hangs on Inode::AttachOnce. Blocking in
   // open(2) is the call layer's: EAGAIN here means "no peer yet, wait on the description".
-  using FifoOpener = absl::AnyInvocable<Result<RefPtr<FileDescription>>(const OpContext&,
-                                                                        const OpenArgs&) const>;
+  using FifoOpener =
+      absl::AnyInvocable<Result<RefPtr<FileDescription>>(const OpContext&, const OpenArgs&) const>;
   void SetFifoOpener(FifoOpener opener) { fifo_opener_ = std::move(opener); }
   const FifoOpener& fifo_opener() const { return fifo_opener_; }
 

@@ -1,5 +1,5 @@
-// What one operation of vfs costs, without a system call around it: stat, open+close and friends on a
-// cached path of tmpfs, and through an overlay. Not a test: run it on a quiet machine, Release.
+// What one operation of vfs costs, without a system call around it: stat, open+close and friends on
+// a cached path of tmpfs, and through an overlay. Not a test: run it on a quiet machine, Release.
 #include <stdio.h>
 
 #include "fsimpl/overlay/overlay.h"

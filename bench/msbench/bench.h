@@ -10,7 +10,7 @@
 typedef void (*operation_fn)(long n);
 
 struct operation {
-  const char *name;
+  const char* name;
   operation_fn run;
   long quantum;  // counts are multiples of it; 0 is 1
 };
@@ -27,9 +27,9 @@ extern const struct operation memory_operations[];
 extern int data_fd;
 extern char data_path[];
 extern char absent_path[];
-extern const char *scratch_dir;
+extern const char* scratch_dir;
 // How this program was started, for the operations that execute it again.
-extern const char *self_path;
+extern const char* self_path;
 
 // Ends the program with a message that names what failed; `ok` is a condition that must hold.
-void must(int ok, const char *what);
+void must(int ok, const char* what);

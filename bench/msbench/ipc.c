@@ -75,16 +75,15 @@ static void op_unix_pingpong(long n) {
 
 // Two connected TCP sockets over the loopback.
 static void tcp_pair(int pair[2]) {
-  struct sockaddr_in address = {.sin_family = AF_INET,
-                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
   socklen_t length = sizeof address;
   int listener = socket(AF_INET, SOCK_STREAM, 0);
-  must(listener >= 0 && bind(listener, (struct sockaddr *)&address, length) == 0 &&
+  must(listener >= 0 && bind(listener, (struct sockaddr*)&address, length) == 0 &&
            listen(listener, 1) == 0 &&
-           getsockname(listener, (struct sockaddr *)&address, &length) == 0,
+           getsockname(listener, (struct sockaddr*)&address, &length) == 0,
        "tcp listen");
   pair[0] = socket(AF_INET, SOCK_STREAM, 0);
-  must(connect(pair[0], (struct sockaddr *)&address, length) == 0, "tcp connect");
+  must(connect(pair[0], (struct sockaddr*)&address, length) == 0, "tcp connect");
   pair[1] = accept(listener, NULL, NULL);
   must(pair[1] >= 0, "tcp accept");
   close(listener);
@@ -133,9 +132,7 @@ static void op_tcp_stream_64k(long n) {
 }
 
 // Two flags on cache lines of their own, each raised by one thread and lowered by the other.
-static struct {
-  _Alignas(64) atomic_int raised;
-} flags[2];
+static struct { _Alignas(64) atomic_int raised; } flags[2];
 
 static void raise_flag(int i) {
   atomic_store(&flags[i].raised, 1);
@@ -149,7 +146,7 @@ static void await_flag(int i) {
   atomic_store(&flags[i].raised, 0);
 }
 
-static void *answer(void *count) {
+static void* answer(void* count) {
   for (long n = (long)(intptr_t)count; n > 0; n--) {
     await_flag(0);
     raise_flag(1);
@@ -159,7 +156,7 @@ static void *answer(void *count) {
 
 static void op_futex_pingpong(long n) {
   pthread_t thread;
-  must(pthread_create(&thread, NULL, answer, (void *)(intptr_t)n) == 0, "pthread_create");
+  must(pthread_create(&thread, NULL, answer, (void*)(intptr_t)n) == 0, "pthread_create");
   for (; n > 0; n--) {
     raise_flag(0);
     await_flag(1);
@@ -187,14 +184,9 @@ static void op_epoll_wait0(long n) {
 }
 
 const struct operation ipc_operations[] = {
-    {"pipe_1thread", op_pipe_1thread, 0},
-    {"pipe_pingpong", op_pipe_pingpong, 0},
-    {"unix_pingpong", op_unix_pingpong, 0},
-    {"tcp_pingpong", op_tcp_pingpong, 0},
-    {"pipe_stream_64k", op_pipe_stream_64k, 0},
-    {"tcp_stream_64k", op_tcp_stream_64k, 0},
-    {"futex_pingpong", op_futex_pingpong, 0},
-    {"eventfd", op_eventfd, 0},
-    {"epoll_wait0", op_epoll_wait0, 0},
-    {NULL, NULL, 0},
+    {"pipe_1thread", op_pipe_1thread, 0},       {"pipe_pingpong", op_pipe_pingpong, 0},
+    {"unix_pingpong", op_unix_pingpong, 0},     {"tcp_pingpong", op_tcp_pingpong, 0},
+    {"pipe_stream_64k", op_pipe_stream_64k, 0}, {"tcp_stream_64k", op_tcp_stream_64k, 0},
+    {"futex_pingpong", op_futex_pingpong, 0},   {"eventfd", op_eventfd, 0},
+    {"epoll_wait0", op_epoll_wait0, 0},         {NULL, NULL, 0},
 };

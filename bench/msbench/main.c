@@ -17,14 +17,14 @@
 int data_fd = -1;
 char data_path[4096];
 char absent_path[4096];
-const char *scratch_dir = ".";
-const char *self_path;
+const char* scratch_dir = ".";
+const char* self_path;
 
-static const struct operation *const families[] = {
+static const struct operation* const families[] = {
     call_operations, file_operations, ipc_operations, process_operations, memory_operations,
 };
 
-void must(int ok, const char *what) {
+void must(int ok, const char* what) {
   if (ok) return;
   fprintf(stderr, "msbench: %s: %s\n", what, strerror(errno));
   if (data_path[0]) unlink(data_path);
@@ -44,7 +44,7 @@ static double time_once(operation_fn run, long n) {
 }
 
 // The count that takes about `target` seconds.
-static long calibrate(const struct operation *op, double target) {
+static long calibrate(const struct operation* op, double target) {
   long quantum = op->quantum ? op->quantum : 1;
   long times = 1;
   for (;;) {
@@ -55,12 +55,12 @@ static long calibrate(const struct operation *op, double target) {
   }
 }
 
-static int ascending(const void *a, const void *b) {
-  double x = *(const double *)a, y = *(const double *)b;
+static int ascending(const void* a, const void* b) {
+  double x = *(const double*)a, y = *(const double*)b;
   return (x > y) - (x < y);
 }
 
-static void measure(const struct operation *op, int repeats, double target) {
+static void measure(const struct operation* op, int repeats, double target) {
   long n = calibrate(op, target);
   double ns[MAX_REPEATS];
   for (int i = 0; i < repeats; i++) ns[i] = time_once(op->run, n) * 1e9 / n;
@@ -68,7 +68,7 @@ static void measure(const struct operation *op, int repeats, double target) {
   printf("%s %.1f\n", op->name, ns[repeats / 2]);
 }
 
-static int wanted(const char *name, int count, char **names) {
+static int wanted(const char* name, int count, char** names) {
   if (count == 0) return 1;
   for (int i = 0; i < count; i++) {
     if (strcmp(names[i], name) == 0) return 1;
@@ -86,7 +86,7 @@ static void make_data_file(void) {
   must(write(data_fd, block, sizeof block) == sizeof block, data_path);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   if (argc == 2 && strcmp(argv[1], "--exit") == 0) return 0;
   self_path = argv[0];
   int repeats = 3;
@@ -111,7 +111,7 @@ int main(int argc, char **argv) {
   make_data_file();
   int ran = 0;
   for (size_t f = 0; f < sizeof families / sizeof families[0]; f++) {
-    for (const struct operation *op = families[f]; op->name; op++) {
+    for (const struct operation* op = families[f]; op->name; op++) {
       if (!wanted(op->name, argc - optind, argv + optind)) continue;
       measure(op, repeats, target);
       ran++;

@@ -10,8 +10,8 @@
 #define PAGE 4096L
 #define COW_PAGES 1024L
 
-static char *map_small_pages(size_t bytes) {
-  char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static char* map_small_pages(size_t bytes) {
+  char* p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   must(p != MAP_FAILED, "mmap");
   madvise(p, bytes, MADV_NOHUGEPAGE);
   return p;
@@ -19,7 +19,7 @@ static char *map_small_pages(size_t bytes) {
 
 static void op_mmap_munmap_64k(long n) {
   for (; n > 0; n--) {
-    void *p = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* p = mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     must(p != MAP_FAILED, "mmap");
     munmap(p, 65536);
   }
@@ -29,7 +29,7 @@ static void op_mmap_munmap_64k(long n) {
 static void op_anon_fault_4k(long n) {
   const long pages = (64 << 20) / PAGE;
   while (n > 0) {
-    char *p = map_small_pages(pages * PAGE);
+    char* p = map_small_pages(pages * PAGE);
     for (long i = 0; i < pages && n > 0; i++, n--) p[i * PAGE] = 1;
     munmap(p, pages * PAGE);
   }
@@ -39,17 +39,17 @@ static void op_anon_fault_4k(long n) {
 static void op_file_fault_4k(long n) {
   const long pages = (1 << 20) / PAGE;
   while (n > 0) {
-    volatile char *p = mmap(NULL, pages * PAGE, PROT_READ, MAP_PRIVATE, data_fd, 0);
+    volatile char* p = mmap(NULL, pages * PAGE, PROT_READ, MAP_PRIVATE, data_fd, 0);
     must(p != MAP_FAILED, "mmap");
     for (long i = 0; i < pages && n > 0; i++, n--) (void)p[i * PAGE];
-    munmap((void *)p, pages * PAGE);
+    munmap((void*)p, pages * PAGE);
   }
 }
 
 // A page copied on write after a fork of 4 MiB; the fork is part of it.
 static void op_fork_cow_4k(long n) {
   const long pages = COW_PAGES;
-  static char *p;
+  static char* p;
   if (p == NULL) {
     p = map_small_pages(pages * PAGE);
     memset(p, 1, pages * PAGE);

@@ -10,7 +10,7 @@
 
 #include "bench.h"
 
-static void *do_nothing(void *arg) { return arg; }
+static void* do_nothing(void* arg) { return arg; }
 
 static void op_thread_create(long n) {
   for (; n > 0; n--) {
@@ -34,7 +34,7 @@ static void op_fork(long n) {
 }
 
 static void become_exit(void) {
-  execl(self_path, self_path, "--exit", (char *)NULL);
+  execl(self_path, self_path, "--exit", (char*)NULL);
   _exit(127);
 }
 
@@ -72,19 +72,19 @@ static void op_signal_raise(long n) {
   signal(SIGUSR1, SIG_DFL);
 }
 
-static void unprotect(int signo, siginfo_t *info, void *context) {
+static void unprotect(int signo, siginfo_t* info, void* context) {
   (void)signo;
   (void)context;
-  mprotect((void *)((uintptr_t)info->si_addr & ~(uintptr_t)4095), 4096, PROT_READ | PROT_WRITE);
+  mprotect((void*)((uintptr_t)info->si_addr & ~(uintptr_t)4095), 4096, PROT_READ | PROT_WRITE);
 }
 
 static void op_segv_mprotect(long n) {
   struct sigaction action = {.sa_sigaction = unprotect, .sa_flags = SA_SIGINFO}, before;
   sigaction(SIGSEGV, &action, &before);
-  char *page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char* page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   must(page != MAP_FAILED, "mmap");
   for (; n > 0; n--) {
-    *(volatile char *)page = 1;
+    *(volatile char*)page = 1;
     mprotect(page, 4096, PROT_NONE);
   }
   munmap(page, 4096);
@@ -92,12 +92,8 @@ static void op_segv_mprotect(long n) {
 }
 
 const struct operation process_operations[] = {
-    {"thread_create", op_thread_create, 0},
-    {"fork", op_fork, 0},
-    {"fork_exec", op_fork_exec, 0},
-    {"vfork_exec", op_vfork_exec, 0},
-    {"system_sh", op_system_sh, 0},
-    {"signal_raise", op_signal_raise, 0},
-    {"segv_mprotect", op_segv_mprotect, 0},
-    {NULL, NULL, 0},
+    {"thread_create", op_thread_create, 0}, {"fork", op_fork, 0},
+    {"fork_exec", op_fork_exec, 0},         {"vfork_exec", op_vfork_exec, 0},
+    {"system_sh", op_system_sh, 0},         {"signal_raise", op_signal_raise, 0},
+    {"segv_mprotect", op_segv_mprotect, 0}, {NULL, NULL, 0},
 };

@@ -1,4 +1,5 @@
-// A judge for programs that nobody trusts: feeds a script to a shell in a sandbox, collects what it prints, and bounds its time.
+// A judge for programs that nobody trusts: feeds a script to a shell in a sandbox, collects what it
+// prints, and bounds its time.
 //
 //   judge 'read x; echo $((x * 2))' 21      prints: exited 0, output "42"
 #include <msentry.h>
@@ -50,7 +51,8 @@ int main(int argc, char** argv) {
       printf("exited %d, output \"%s\"\n", status.code, output.c_str());
       return 0;
     case msentry::ExitStatus::Kind::kSignaled:
-      printf("%s, output \"%s\"\n", status.timed_out ? "out of time" : "killed by a signal", output.c_str());
+      printf("%s, output \"%s\"\n", status.timed_out ? "out of time" : "killed by a signal",
+             output.c_str());
       return 0;
     case msentry::ExitStatus::Kind::kFailed:
       fprintf(stderr, "judge: %s\n", status.message.c_str());

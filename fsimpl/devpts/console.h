@@ -36,7 +36,7 @@ class Console {
 
  private:
   void Pump();
-  bool PumpIn();   // true: moved something
+  bool PumpIn();  // true: moved something
   bool PumpOut();
 
   DevptsFs& devpts_;

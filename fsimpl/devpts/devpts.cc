@@ -37,7 +37,8 @@ class NodeInode : public vfs::Inode {
     using Set = vfs::SetAttributes;
     if (attrs.set & Set::kSize) return Errno::kEINVAL;
     CacheOwner(attrs.set & Set::kMode ? type() | attrs.mode : mode(),
-               attrs.set & Set::kUid ? attrs.uid : uid(), attrs.set & Set::kGid ? attrs.gid : gid());
+               attrs.set & Set::kUid ? attrs.uid : uid(),
+               attrs.set & Set::kGid ? attrs.gid : gid());
     return Ok();
   }
 
@@ -96,9 +97,9 @@ class RootInode : public NodeInode {
     if (index < 0 || absl::StrCat(index) != name) return Errno::kENOENT;
     RefPtr<Pty> pty = devpts.Find(index);
     if (!pty || pty->hung_up()) return Errno::kENOENT;
-    return RefPtr<vfs::Inode>(MakeRef<NodeInode>(
-        RefPtr<vfs::FileSystem>(&devpts), kFirstSlaveIno + index, S_IFCHR | 0620, pty->uid(),
-        pty->gid(), vfs::MakeDev(kSlaveMajor, index)));
+    return RefPtr<vfs::Inode>(MakeRef<NodeInode>(RefPtr<vfs::FileSystem>(&devpts),
+                                                 kFirstSlaveIno + index, S_IFCHR | 0620, pty->uid(),
+                                                 pty->gid(), vfs::MakeDev(kSlaveMajor, index)));
   }
   Result<RefPtr<vfs::FileDescription>> Open(const vfs::OpContext&,
                                             const vfs::OpenArgs& args) override {
@@ -132,11 +133,10 @@ Result<RefPtr<Pty>> DevptsFs::NewPty(const vfs::OpContext& ctx) {
     index++;
   }
   if (index >= kMaxPtys) return Errno::kENOSPC;
-  auto pty = MakeRef<Pty>(index, ctx.creds.fsuid, kTtyGid, job_control_, scheduler_,
-                          [self, index] {
-                            MutexLock gone_lock(self->mutex_);
-                            self->ptys_.erase(index);
-                          });
+  auto pty = MakeRef<Pty>(index, ctx.creds.fsuid, kTtyGid, job_control_, scheduler_, [self, index] {
+    MutexLock gone_lock(self->mutex_);
+    self->ptys_.erase(index);
+  });
   ptys_[index] = pty.get();
   return pty;
 }
@@ -164,14 +164,15 @@ Result<RefPtr<vfs::FileDescription>> DevptsFs::OpenMaster(const vfs::OpContext& 
       MakeRef<MasterFile>(args.location, args.flags, std::move(pty), RefPtr<DevptsFs>(this)));
 }
 
-Result<RefPtr<vfs::FileDescription>> DevptsFs::OpenSlave(const vfs::OpContext& ctx,
-                                                         RefPtr<Pty> pty, int flags) {
-  vfs::Location location = vfs::MakeAnonymousLocation(
-      TRY(root()->inode()->Lookup(ctx, absl::StrCat(pty->index()))),
-      absl::StrCat("/dev/pts/", pty->index()));
+Result<RefPtr<vfs::FileDescription>> DevptsFs::OpenSlave(const vfs::OpContext& ctx, RefPtr<Pty> pty,
+                                                         int flags) {
+  vfs::Location location =
+      vfs::MakeAnonymousLocation(TRY(root()->inode()->Lookup(ctx, absl::StrCat(pty->index()))),
+                                 absl::StrCat("/dev/pts/", pty->index()));
   TRY(pty->SlaveOpened(ctx.creds.HasCap(auth::Cap::kSysAdmin)));
   if (!(flags & O_NOCTTY)) job_control_.OpenedTerminal(*pty);
-  return RefPtr<vfs::FileDescription>(MakeRef<SlaveFile>(std::move(location), flags, std::move(pty)));
+  return RefPtr<vfs::FileDescription>(
+      MakeRef<SlaveFile>(std::move(location), flags, std::move(pty)));
 }
 
 Result<RefPtr<vfs::FileDescription>> DevptsFs::OpenControlling(const vfs::OpContext&,
@@ -181,14 +182,15 @@ Result<RefPtr<vfs::FileDescription>> DevptsFs::OpenControlling(const vfs::OpCont
   if (terminal == nullptr) return Errno::kENXIO;
   RefPtr<Pty> pty = RefPtr<Pty>::Adopt(static_cast<Pty*>(terminal));
   TRY(pty->SlaveOpened(/*privileged=*/true));
-  return RefPtr<vfs::FileDescription>(MakeRef<SlaveFile>(args.location, args.flags, std::move(pty)));
+  return RefPtr<vfs::FileDescription>(
+      MakeRef<SlaveFile>(args.location, args.flags, std::move(pty)));
 }
 
 void DevptsFs::Register(vfs::Vfs& vfs) {
   RefPtr<DevptsFs> self(this);
   vfs.RegisterFsType({.name = "devpts"},
-                     [self](const vfs::OpContext&, std::string_view, std::string_view)
-                         -> Result<RefPtr<vfs::FileSystem>> {
+                     [self](const vfs::OpContext&, std::string_view,
+                            std::string_view) -> Result<RefPtr<vfs::FileSystem>> {
                        return RefPtr<vfs::FileSystem>(self);
                      });
   vfs.devices().Register(S_IFCHR, 5, 0, 1, "/dev/tty",
@@ -199,17 +201,16 @@ void DevptsFs::Register(vfs::Vfs& vfs) {
                          [self](const vfs::OpContext& ctx, const vfs::OpenArgs& args, uint64_t) {
                            return self->OpenMaster(ctx, args);
                          });
-  vfs.devices().Register(
-      S_IFCHR, kSlaveMajor, 0, kMaxPtys, "pts",
-      [self](const vfs::OpContext& ctx, const vfs::OpenArgs& args,
-             uint64_t rdev) -> Result<RefPtr<vfs::FileDescription>> {
-        RefPtr<Pty> pty = self->Find(static_cast<int>(vfs::DevMinor(rdev)));
-        if (!pty) return Errno::kEIO;
-        TRY(pty->SlaveOpened(ctx.creds.HasCap(auth::Cap::kSysAdmin)));
-        if (!(args.flags & O_NOCTTY)) self->job_control_.OpenedTerminal(*pty);
-        return RefPtr<vfs::FileDescription>(
-            MakeRef<SlaveFile>(args.location, args.flags, std::move(pty)));
-      });
+  vfs.devices().Register(S_IFCHR, kSlaveMajor, 0, kMaxPtys, "pts",
+                         [self](const vfs::OpContext& ctx, const vfs::OpenArgs& args,
+                                uint64_t rdev) -> Result<RefPtr<vfs::FileDescription>> {
+                           RefPtr<Pty> pty = self->Find(static_cast<int>(vfs::DevMinor(rdev)));
+                           if (!pty) return Errno::kEIO;
+                           TRY(pty->SlaveOpened(ctx.creds.HasCap(auth::Cap::kSysAdmin)));
+                           if (!(args.flags & O_NOCTTY)) self->job_control_.OpenedTerminal(*pty);
+                           return RefPtr<vfs::FileDescription>(
+                               MakeRef<SlaveFile>(args.location, args.flags, std::move(pty)));
+                         });
 }
 
 }  // namespace msentry::devpts

@@ -32,7 +32,8 @@ class DevptsFs : public vfs::FileSystem {
   RefPtr<Pty> Find(int index);
   std::vector<int> Indices();
 
-  // A slave description as open(2) of /dev/pts/N gives it. `flags`: O_ACCMODE, O_NONBLOCK, O_NOCTTY.
+  // A slave description as open(2) of /dev/pts/N gives it. `flags`: O_ACCMODE, O_NONBLOCK,
+  // O_NOCTTY.
   Result<RefPtr<vfs::FileDescription>> OpenSlave(const vfs::OpContext& ctx, RefPtr<Pty> pty,
                                                  int flags);
   Result<RefPtr<vfs::FileDescription>> OpenMaster(const vfs::OpContext& ctx,

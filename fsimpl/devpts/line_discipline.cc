@@ -138,7 +138,10 @@ void LineDiscipline::ReceiveByte(unsigned char c, std::vector<int>* signals) {
 }
 
 bool LineDiscipline::ReceiveSignalChar(unsigned char c, std::vector<int>* signals) {
-  int signo = IsChar(VINTR, c) ? SIGINT : IsChar(VQUIT, c) ? SIGQUIT : IsChar(VSUSP, c) ? SIGTSTP : 0;
+  int signo = IsChar(VINTR, c)   ? SIGINT
+              : IsChar(VQUIT, c) ? SIGQUIT
+              : IsChar(VSUSP, c) ? SIGTSTP
+                                 : 0;
   if (signo == 0) return false;
   signals->push_back(signo);
   if (!Flag(termios_.lflag, NOFLSH)) {
@@ -356,8 +359,7 @@ bool LineDiscipline::OutputByte(unsigned char c) {
       if (column_ > 0) column_--;
       return true;
     default: {
-      const char mapped =
-          Flag(flags, OLCUC) ? static_cast<char>(toupper(c)) : byte;
+      const char mapped = Flag(flags, OLCUC) ? static_cast<char>(toupper(c)) : byte;
       if (!output_.Append({&mapped, 1})) return false;
       if (!IsControl(c) && !(Flag(termios_.iflag, IUTF8) && IsUtf8Continuation(c))) column_++;
       return true;

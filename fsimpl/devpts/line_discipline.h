@@ -43,7 +43,7 @@ class ByteQueue {
 
 class LineDiscipline {
  public:
-  static constexpr size_t kInputCapacity = 4096;     // N_TTY_BUF_SIZE
+  static constexpr size_t kInputCapacity = 4096;  // N_TTY_BUF_SIZE
   static constexpr size_t kOutputCapacity = 16384;
 
   LineDiscipline();
@@ -123,8 +123,8 @@ class LineDiscipline {
   ByteQueue output_{kOutputCapacity};
   bool stopped_ = false;
   bool literal_next_ = false;
-  bool erasing_ = false;       // ECHOPRT: inside \.../
-  size_t column_ = 0;          // output column, for tabs and erasing
+  bool erasing_ = false;  // ECHOPRT: inside \.../
+  size_t column_ = 0;     // output column, for tabs and erasing
   size_t line_start_column_ = 0;
 };
 

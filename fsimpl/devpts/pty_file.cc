@@ -1,5 +1,5 @@
-// Descriptions of the two ends. Data goes through a small buffer on the stack, because the terminal's
-// lock cannot be held while guest memory is copied.
+// Descriptions of the two ends. Data goes through a small buffer on the stack, because the
+// terminal's lock cannot be held while guest memory is copied.
 #include "fsimpl/devpts/devpts.h"
 #include "sentry/mm/io_sequence.h"
 

@@ -90,12 +90,12 @@ class RandomDevice : public MemDevice {
 
 template <typename Device>
 void Register(vfs::Vfs& vfs, uint32_t minor) {
-  vfs.devices().Register(S_IFCHR, kMemMajor, minor, 1, "mem",
-                         [](const vfs::OpContext&, const vfs::OpenArgs& args, uint64_t)
-                             -> Result<RefPtr<vfs::FileDescription>> {
-                           return RefPtr<vfs::FileDescription>(
-                               MakeRef<Device>(args.location, args.flags));
-                         });
+  vfs.devices().Register(
+      S_IFCHR, kMemMajor, minor, 1, "mem",
+      [](const vfs::OpContext&, const vfs::OpenArgs& args,
+         uint64_t) -> Result<RefPtr<vfs::FileDescription>> {
+        return RefPtr<vfs::FileDescription>(MakeRef<Device>(args.location, args.flags));
+      });
 }
 
 }  // namespace

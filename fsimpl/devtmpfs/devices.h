@@ -15,7 +15,7 @@ void RegisterDevices(vfs::Vfs& vfs);
 // What stands in /dev: device nodes (mode with type, rdev), links (target), directories.
 struct Node {
   std::string name;
-  uint32_t mode = 0;   // type and permission bits
+  uint32_t mode = 0;  // type and permission bits
   uint64_t rdev = 0;
   std::string target;  // symlinks
 };

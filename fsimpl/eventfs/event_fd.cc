@@ -57,9 +57,7 @@ sched::EventMask EventFd::Readiness(sched::EventMask mask) {
   return ready & mask;
 }
 
-std::string EventFd::FdInfo() {
-  return absl::StrFormat("eventfd-count: %16x\n", count_.load());
-}
+std::string EventFd::FdInfo() { return absl::StrFormat("eventfd-count: %16x\n", count_.load()); }
 
 RefPtr<EventFd> MakeEventFd(const vfs::OpContext& ctx, uint32_t initial, bool semaphore,
                             int flags) {

@@ -82,7 +82,8 @@ abi::Itimerspec TimerFd::Set(const abi::Itimerspec& setting, bool absolute) {
     ticks_ = 0;
     interval_ = abi::ToNs(setting.interval);
     if (value != 0) {
-      next = absolute ? ToNowNs(value) : (value > sched::kNever - now ? sched::kNever : now + value);
+      next =
+          absolute ? ToNowNs(value) : (value > sched::kNever - now ? sched::kNever : now + value);
     }
     next_ = next;
   }

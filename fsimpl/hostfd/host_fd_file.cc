@@ -28,21 +28,26 @@ enum class Waiting {
   kAskFirst,  // RWF_NOWAIT, or poll(2) where the host knows no RWF_NOWAIT for it
 };
 
-vfs::Timespec FromHostTime(const timespec& t) { return {t.tv_sec, static_cast<uint32_t>(t.tv_nsec)}; }
+vfs::Timespec FromHostTime(const timespec& t) {
+  return {t.tv_sec, static_cast<uint32_t>(t.tv_nsec)};
+}
 
 // What is behind the descriptor. Several descriptions (through /proc/self/fd) share it.
 class HostInode final : public vfs::Inode {
  public:
-  HostInode(RefPtr<vfs::FileSystem> fs, const struct stat& st, ScopedFd fd, Waiting waiting, std::string name)
+  HostInode(RefPtr<vfs::FileSystem> fs, const struct stat& st, ScopedFd fd, Waiting waiting,
+            std::string name)
       : Inode(std::move(fs), st.st_ino, st.st_mode, st.st_uid, st.st_gid),
         fd_(std::move(fd)),
         waiting_(waiting),
         name_(std::move(name)) {}
 
-  // Pipes, sockets and some devices become ready; regular files always are, and the host refuses to watch them.
+  // Pipes, sockets and some devices become ready; regular files always are, and the host refuses to
+  // watch them.
   void Watch(sched::Scheduler& scheduler) {
-    auto watch = sched::HostFdWatch::Create(scheduler, fd_.get(), POLLIN | POLLOUT | POLLPRI | POLLRDHUP,
-                                            [this](uint32_t events) { queue_.Notify(events | POLLERR | POLLHUP); });
+    auto watch = sched::HostFdWatch::Create(
+        scheduler, fd_.get(), POLLIN | POLLOUT | POLLPRI | POLLRDHUP,
+        [this](uint32_t events) { queue_.Notify(events | POLLERR | POLLHUP); });
     if (watch.ok()) watch_ = std::move(watch).value();
   }
 
@@ -71,7 +76,8 @@ class HostInode final : public vfs::Inode {
     return Ok();
   }
   bool OpensSpecial() const override { return true; }
-  Result<RefPtr<vfs::FileDescription>> Open(const vfs::OpContext& ctx, const vfs::OpenArgs& args) override;
+  Result<RefPtr<vfs::FileDescription>> Open(const vfs::OpContext& ctx,
+                                            const vfs::OpenArgs& args) override;
 
   int fd() const { return fd_.get(); }
   Waiting waiting() const { return waiting_; }
@@ -152,7 +158,8 @@ class HostFdFile final : public vfs::FileDescription {
   bool SupportsEpoll() const override { return host().watched(); }
   Result<vfs::HostMappingInfo> HostBacking(bool shared_writable) override {
     // The descriptor may be writable, and a stub must never get one that is.
-    if (!host().IsRegular() || shared_writable || (flags() & O_ACCMODE) != O_RDONLY) return Errno::kENODEV;
+    if (!host().IsRegular() || shared_writable || (flags() & O_ACCMODE) != O_RDONLY)
+      return Errno::kENODEV;
     return vfs::HostMappingInfo{.fd = host().fd(), .offset = 0};
   }
   std::string AnonymousName() const override { return host().name(); }
@@ -200,13 +207,15 @@ class HostFdFile final : public vfs::FileDescription {
   }
 };
 
-Result<RefPtr<vfs::FileDescription>> HostInode::Open(const vfs::OpContext&, const vfs::OpenArgs& args) {
+Result<RefPtr<vfs::FileDescription>> HostInode::Open(const vfs::OpContext&,
+                                                     const vfs::OpenArgs& args) {
   // No more than what was handed over: the host's access mode stays.
   int have = fcntl(fd_.get(), F_GETFL);
   if (have < 0) return FromHost(errno);
   int mode = args.flags & O_ACCMODE;
   if ((have & O_ACCMODE) != O_RDWR && (have & O_ACCMODE) != mode) return Errno::kEACCES;
-  return RefPtr<vfs::FileDescription>(MakeRef<HostFdFile>(args.location, args.flags & kStatusFlags));
+  return RefPtr<vfs::FileDescription>(
+      MakeRef<HostFdFile>(args.location, args.flags & kStatusFlags));
 }
 
 // "pipe:[123]", "/dev/null", "/home/me/list": what the host calls it.

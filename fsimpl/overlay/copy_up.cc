@@ -38,7 +38,8 @@ Result<OverlayInode::Name> OverlayInode::FirstName() const {
 }
 
 Result<> OverlayInode::EnsureUpper(uint64_t size) {
-  if (upper()) [[likely]] return Ok();
+  if (upper()) [[likely]]
+    return Ok();
   if (!overlay().has_upper()) return Errno::kEROFS;
   for (;;) {
     // Ancestors without a copy, from here up.
@@ -82,7 +83,8 @@ Result<> OverlayInode::CopyUpSelf(uint64_t size) {
   }
   overlay().Register(*this, *copy);
   upper_.store(copy.Release(), std::memory_order_release);
-  // Names that we have not seen must lead here too, also after this inode would have been forgotten.
+  // Names that we have not seen must lead here too, also after this inode would have been
+  // forgotten.
   if (!IsDir() && original.nlink > 1) overlay().Pin(RefPtr<OverlayInode>(this));
   return Ok();
 }
@@ -98,14 +100,20 @@ Result<RefPtr<vfs::Inode>> OverlayInode::MakeCopy(Inode& dir, std::string_view n
   {
     sched::FiberMutexLock lock(dir.dir_mutex());
     switch (a.mode & S_IFMT) {
-      case S_IFDIR: copy = TRY(dir.Mkdir(ctx, name, mode, owner)); break;
-      case S_IFREG: copy = TRY(dir.Create(ctx, name, mode, owner)); break;
+      case S_IFDIR:
+        copy = TRY(dir.Mkdir(ctx, name, mode, owner));
+        break;
+      case S_IFREG:
+        copy = TRY(dir.Create(ctx, name, mode, owner));
+        break;
       case S_IFLNK: {
         std::string target = TRY(lower.ReadLink(ctx));
         copy = TRY(dir.Symlink(ctx, name, target, owner));
         break;
       }
-      default: copy = TRY(dir.Mknod(ctx, name, a.mode, a.rdev, owner)); break;
+      default:
+        copy = TRY(dir.Mknod(ctx, name, a.mode, a.rdev, owner));
+        break;
     }
   }
   Result<> filled = IsRegular() ? CopyContent(*copy, std::min(size, a.size)) : Result<>(Ok());

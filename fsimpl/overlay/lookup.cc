@@ -22,7 +22,8 @@ Result<RefPtr<vfs::Inode>> RealLookup(const vfs::OpContext& ctx, vfs::Inode& dir
 }
 
 bool IsWhiteout(const vfs::OpContext& ctx, vfs::Inode& inode) {
-  if (inode.type() != S_IFCHR) [[likely]] return false;
+  if (inode.type() != S_IFCHR) [[likely]]
+    return false;
   Result<vfs::Attributes> a = inode.GetAttr(ctx, vfs::kAttrIdentity);
   return a.ok() && a->rdev == 0;
 }

@@ -46,8 +46,7 @@ Result<RefPtr<vfs::Inode>> OverlayInode::Make(std::string_view name, MakeFn make
 Result<RefPtr<vfs::Inode>> OverlayInode::Create(const vfs::OpContext& ctx, std::string_view name,
                                                 uint32_t mode, NewOwner owner) {
   Found found;
-  found.upper =
-      TRY(Make(name, [&](Inode& dir) { return dir.Create(ctx, name, mode, owner); }));
+  found.upper = TRY(Make(name, [&](Inode& dir) { return dir.Create(ctx, name, mode, owner); }));
   return RefPtr<Inode>(overlay().InodeFor(std::move(found), this, name));
 }
 
@@ -70,8 +69,7 @@ Result<RefPtr<vfs::Inode>> OverlayInode::Mknod(const vfs::OpContext& ctx, std::s
 Result<RefPtr<vfs::Inode>> OverlayInode::Symlink(const vfs::OpContext& ctx, std::string_view name,
                                                  std::string_view target, NewOwner owner) {
   Found found;
-  found.upper =
-      TRY(Make(name, [&](Inode& dir) { return dir.Symlink(ctx, name, target, owner); }));
+  found.upper = TRY(Make(name, [&](Inode& dir) { return dir.Symlink(ctx, name, target, owner); }));
   return RefPtr<Inode>(overlay().InodeFor(std::move(found), this, name));
 }
 

@@ -21,8 +21,7 @@ class OverlayFile final : public vfs::SeekableFile {
   Result<size_t> PRead(const vfs::OpContext& ctx, mm::IoSequence& to, uint64_t offset) override {
     return TRY(Real(ctx))->PRead(ctx, to, offset);
   }
-  Result<size_t> PWrite(const vfs::OpContext& ctx, mm::IoSequence& from,
-                        uint64_t offset) override {
+  Result<size_t> PWrite(const vfs::OpContext& ctx, mm::IoSequence& from, uint64_t offset) override {
     return TRY(Real(ctx))->PWrite(ctx, from, offset);
   }
   Result<vfs::HostMappingInfo> HostBacking(bool shared_writable) override {

@@ -72,8 +72,7 @@ uint64_t OverlayFs::InoOf(uint64_t real_ino, bool upper) const {
   return tag_upper_ ? real_ino | kUpperTag : real_ino;
 }
 
-RefPtr<OverlayInode> OverlayFs::InodeFor(Found found, OverlayInode* parent,
-                                         std::string_view name) {
+RefPtr<OverlayInode> OverlayFs::InodeFor(Found found, OverlayInode* parent, std::string_view name) {
   const vfs::Inode* key = found.upper ? found.upper.get() : found.lowers[0].get();
   RefPtr<OverlayInode> inode;
   {
@@ -93,7 +92,8 @@ RefPtr<OverlayInode> OverlayFs::InodeFor(Found found, OverlayInode* parent,
     MutexLock lock(mutex_);
     OverlayInode*& slot = by_real_[key];
     if (slot && slot->TryRef()) {
-      inode = RefPtr<OverlayInode>::Adopt(slot);  // another fiber was faster; ours goes after the lock
+      inode =
+          RefPtr<OverlayInode>::Adopt(slot);  // another fiber was faster; ours goes after the lock
       slot = inode.get();
     } else {
       slot = fresh.get();

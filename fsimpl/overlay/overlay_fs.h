@@ -40,8 +40,8 @@ class OverlayFs final : public vfs::FileSystem {
   // For the overlay's own work on the layers: without the caller's limits.
   vfs::OpContext Internal() const { return vfs::OpContext(vfs_, *creds_); }
 
-  // The inode for `found`, the one that is in use if there is one. `parent` and `name`: where it was
-  // found (null parent: the root, or a file without a name).
+  // The inode for `found`, the one that is in use if there is one. `parent` and `name`: where it
+  // was found (null parent: the root, or a file without a name).
   RefPtr<OverlayInode> InodeFor(Found found, OverlayInode* parent, std::string_view name);
   // `inode` has an upper file now.
   void Register(OverlayInode& inode, vfs::Inode& upper);
@@ -73,7 +73,7 @@ class OverlayFs final : public vfs::FileSystem {
   const RefPtr<vfs::FileSystem> upper_;
   const std::string show_options_;
   const OverlayInode* root_inode_ = nullptr;  // set by Start
-  bool tag_upper_ = false;  // the layers' inode numbers are not known to differ
+  bool tag_upper_ = false;                    // the layers' inode numbers are not known to differ
 
   mutable Mutex mutex_;
   absl::flat_hash_map<const vfs::Inode*, OverlayInode*> by_real_ ABSL_GUARDED_BY(mutex_);

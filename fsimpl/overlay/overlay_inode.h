@@ -1,12 +1,12 @@
 // OverlayInode: one file of the overlay. Internal to overlay.
 //
-// It refers to the real inodes: at most one upper, and the lower ones it was found with. Copy-up sets
-// the upper one, once; nothing ever clears it.
+// It refers to the real inodes: at most one upper, and the lower ones it was found with. Copy-up
+// sets the upper one, once; nothing ever clears it.
 //
 // Locks, outer first: this file system's rename mutex and the directory's dir_mutex (taken by vfs),
 // copy_mutex_ (copying up, and removing a name, of this inode; held across messages), the real
-// directory's dir_mutex, mutex_. An ancestor's copy_mutex_ may be taken under a descendant's, never the
-// other way.
+// directory's dir_mutex, mutex_. An ancestor's copy_mutex_ may be taken under a descendant's, never
+// the other way.
 #pragma once
 
 #include <string>
@@ -34,8 +34,8 @@ class OverlayInode final : public vfs::Inode {
   void AddName(OverlayInode& parent, std::string_view name);
   void RemoveName(OverlayInode& parent, std::string_view name);
 
-  // Makes an upper file with the same content and attributes, ancestors first. `size`: how much of the
-  // content is wanted (a truncation comes next).
+  // Makes an upper file with the same content and attributes, ancestors first. `size`: how much of
+  // the content is wanted (a truncation comes next).
   Result<> EnsureUpper(uint64_t size = UINT64_MAX);
   // An unnamed dentry for the real file that is in use now, for opening it.
   RefPtr<vfs::Dentry> RealDentry(bool* is_upper);
@@ -111,12 +111,12 @@ class OverlayInode final : public vfs::Inode {
   std::string lower_path_;  // of a directory's lowers; immutable
   sched::FiberMutex copy_mutex_;
   std::string hidden_name_;  // of a file without a name, in kLinksName; set before anybody sees it
-  bool in_links_ = false;  // the copy has a name in kLinksName; guarded like BeforeNameGoes
+  bool in_links_ = false;    // the copy has a name in kLinksName; guarded like BeforeNameGoes
 
   mutable Mutex mutex_;
   std::vector<Name> names_ ABSL_GUARDED_BY(mutex_);
-  int32_t link_change_ ABSL_GUARDED_BY(mutex_) = 0;  // of a file with a lower original
-  uint32_t lower_links_ ABSL_GUARDED_BY(mutex_) = 0;  // the original's, once copied up
+  int32_t link_change_ ABSL_GUARDED_BY(mutex_) = 0;             // of a file with a lower original
+  uint32_t lower_links_ ABSL_GUARDED_BY(mutex_) = 0;            // the original's, once copied up
   RefPtr<vfs::Dentry> real_dentry_[2] ABSL_GUARDED_BY(mutex_);  // lower, upper
 };
 

@@ -26,8 +26,8 @@ class RealDirs {
 
 }  // namespace
 
-// Before this file's upper part is moved: a directory must go on finding its lower part, or one that
-// has none must not find somebody else's.
+// Before this file's upper part is moved: a directory must go on finding its lower part, or one
+// that has none must not find somebody else's.
 Result<> OverlayInode::PrepareMove(bool target_has_lower) {
   TRY(EnsureUpper());
   if (!IsDir()) return Ok();
@@ -86,7 +86,8 @@ Result<> OverlayInode::Rename(const vfs::OpContext&, std::string_view name, Inod
         target.Reset();
       }
       if (target.get() == source.get()) {
-        TRY(from_real.Unlink(ctx, name, *source));  // two names of one file: rename(2) would do nothing
+        TRY(from_real.Unlink(ctx, name,
+                             *source));  // two names of one file: rename(2) would do nothing
       } else {
         TRY(from_real.Rename(ctx, name, *source, to_real, new_name, target.get(), 0));
         if (target) overlay().NameGone(ctx, *target);

@@ -141,8 +141,8 @@ Result<size_t> Pipe::ReadSome(mm::IoSequence& to, Limit limit_of, bool peek) {
   // that mark matters to them. The room before is computed from the tail as it is now, so that a
   // writer that filled up meanwhile is not missed.
   const size_t room = Room();
-  if (room >= kAtomicWrite && (room - (new_head - head) < kAtomicWrite || packet_end != 0 ||
-                               capacity() == kAtomicWrite)) {
+  if (room >= kAtomicWrite &&
+      (room - (new_head - head) < kAtomicWrite || packet_end != 0 || capacity() == kAtomicWrite)) {
     NotifyWriters(kWritable);
   }
   return done;

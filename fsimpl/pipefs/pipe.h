@@ -23,9 +23,9 @@ namespace msentry::pipefs {
 
 class Pipe : public vfs::InodeAttachment {
  public:
-  static constexpr size_t kAtomicWrite = 4096;            // PIPE_BUF
+  static constexpr size_t kAtomicWrite = 4096;  // PIPE_BUF
   static constexpr size_t kDefaultCapacity = 65536;
-  static constexpr size_t kMaxCapacity = 1 << 20;         // /proc/sys/fs/pipe-max-size
+  static constexpr size_t kMaxCapacity = 1 << 20;  // /proc/sys/fs/pipe-max-size
   static constexpr size_t kMaxPrivilegedCapacity = 1 << 26;
   // All buffers of the sandbox together; pipes that need one beyond it get a single page, as Linux
   // does past pipe-user-pages-soft.
@@ -39,7 +39,8 @@ class Pipe : public vfs::InodeAttachment {
 
   // At most one read's worth; 0 at the end (no writers), EAGAIN when empty.
   Result<size_t> Read(mm::IoSequence& to) {
-    return ReadSome(to, [](uint64_t, size_t available) { return available; }, false);
+    return ReadSome(
+        to, [](uint64_t, size_t available) { return available; }, false);
   }
   // The same, for readers with boundaries of their own: `limit(position, available)` says how many
   // of the available bytes, the first of which has that position in the stream, this read may take.

@@ -75,7 +75,8 @@ std::pair<RefPtr<PipeFile>, RefPtr<PipeFile>> MakePipe(const vfs::OpContext& ctx
 Result<RefPtr<vfs::FileDescription>> OpenFifo(const vfs::OpContext&, const vfs::OpenArgs& args) {
   RefPtr<vfs::InodeAttachment> attachment = args.location.inode().AttachOnce(
       [] { return RefPtr<vfs::InodeAttachment>(MakeRef<Pipe>()); });
-  RefPtr<Pipe> pipe = RefPtr<Pipe>(static_cast<Pipe*>(attachment.get()));  // only we attach to FIFOs
+  RefPtr<Pipe> pipe =
+      RefPtr<Pipe>(static_cast<Pipe*>(attachment.get()));  // only we attach to FIFOs
   if ((args.flags & O_ACCMODE) == O_WRONLY && (args.flags & O_NONBLOCK) && pipe->readers() == 0) {
     return Errno::kENXIO;
   }

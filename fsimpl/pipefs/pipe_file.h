@@ -41,7 +41,6 @@ std::pair<RefPtr<PipeFile>, RefPtr<PipeFile>> MakePipe(const vfs::OpContext& ctx
 
 // vfs::Vfs::FifoOpener. ENXIO for O_WRONLY|O_NONBLOCK without a reader. A blocking open returns at
 // once; the call layer waits for HasPeer().
-Result<RefPtr<vfs::FileDescription>> OpenFifo(const vfs::OpContext& ctx,
-                                              const vfs::OpenArgs& args);
+Result<RefPtr<vfs::FileDescription>> OpenFifo(const vfs::OpContext& ctx, const vfs::OpenArgs& args);
 
 }  // namespace msentry::pipefs

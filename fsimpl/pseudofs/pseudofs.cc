@@ -89,8 +89,10 @@ class StaticDirFile : public vfs::DirectoryFile {
     const auto& entries = static_cast<StaticDir&>(inode()).entries();
     for (; position - 2 < static_cast<int64_t>(entries.size()); ++position) {
       const StaticDir::Entry& e = entries[position - 2];
-      if (!sink({.ino = e.inode->ino(), .next = position + 1,
-                 .type = vfs::DirentType(e.inode->mode()), .name = e.name})) {
+      if (!sink({.ino = e.inode->ino(),
+                 .next = position + 1,
+                 .type = vfs::DirentType(e.inode->mode()),
+                 .name = e.name})) {
         break;
       }
     }
@@ -105,10 +107,9 @@ RefPtr<vfs::Inode> MakeText(PseudoFs& fs, uint32_t mode, Generator generate, Sto
 }
 
 RefPtr<vfs::Inode> MakeConstant(PseudoFs& fs, std::string text, uint32_t mode) {
-  return MakeText(fs, mode,
-                  [text = std::move(text)](const vfs::OpContext&) -> Result<std::string> {
-                    return text;
-                  });
+  return MakeText(fs, mode, [text = std::move(text)](const vfs::OpContext&) -> Result<std::string> {
+    return text;
+  });
 }
 
 RefPtr<vfs::Inode> MakeLink(PseudoFs& fs, std::string target) {

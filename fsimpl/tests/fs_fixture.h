@@ -1,5 +1,5 @@
-// What file system tests share: a Vfs, credentials, a mount namespace with a file system as root, and
-// short forms of the operations. Everything runs on the test's own thread: nothing parks.
+// What file system tests share: a Vfs, credentials, a mount namespace with a file system as root,
+// and short forms of the operations. Everything runs on the test's own thread: nothing parks.
 #pragma once
 
 #include <gtest/gtest.h>

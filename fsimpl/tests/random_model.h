@@ -1,5 +1,5 @@
-// RandomModel: random operations on two trees that start equal. Every outcome, and in the end the trees,
-// must agree: one of the two is the oracle. A and B have Shell's operations (fs_fixture.h).
+// RandomModel: random operations on two trees that start equal. Every outcome, and in the end the
+// trees, must agree: one of the two is the oracle. A and B have Shell's operations (fs_fixture.h).
 #pragma once
 
 #include <random>
@@ -93,7 +93,8 @@ class RandomModel {
           }
           return out;
         });
-      default: return drop_();
+      default:
+        return drop_();
     }
   }
 

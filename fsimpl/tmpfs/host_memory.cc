@@ -48,7 +48,8 @@ Result<RefPtr<vfs::HostFd>> HostMemory::SealedCopy() {
     if (pwrite(copy.get(), buffer.data(), n, data) != n) return Errno::kENOMEM;
     at = data + n;
   }
-  if (fcntl(copy.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+  if (fcntl(copy.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) !=
+      0) {
     return FromHost(errno);
   }
   return MakeRef<vfs::HostFd>(std::move(copy));

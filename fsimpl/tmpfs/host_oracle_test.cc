@@ -1,5 +1,5 @@
-// Random operations on tmpfs, through the whole of vfs, and on a directory of the host: the kernel we
-// imitate is the oracle.
+// Random operations on tmpfs, through the whole of vfs, and on a directory of the host: the kernel
+// we imitate is the oracle.
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>

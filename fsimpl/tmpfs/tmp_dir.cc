@@ -173,8 +173,7 @@ Result<> TmpDir::Rename(const vfs::OpContext& ctx, std::string_view name, Inode&
 
 Result<RefPtr<vfs::FileDescription>> TmpDir::Open(const vfs::OpContext&,
                                                   const vfs::OpenArgs& args) {
-  return RefPtr<vfs::FileDescription>(
-      MakeRef<TmpDirDescription>(args.location, args.flags, *this));
+  return RefPtr<vfs::FileDescription>(MakeRef<TmpDirDescription>(args.location, args.flags, *this));
 }
 
 int64_t TmpDir::Iterate(int64_t from, vfs::DirentSink sink) {

@@ -35,10 +35,17 @@ Result<uint64_t> ParseSize(std::string_view text) {
   }
   uint64_t factor = 1;
   switch (last | 0x20) {
-    case 'k': factor = uint64_t{1} << 10; break;
-    case 'm': factor = uint64_t{1} << 20; break;
-    case 'g': factor = uint64_t{1} << 30; break;
-    default: break;
+    case 'k':
+      factor = uint64_t{1} << 10;
+      break;
+    case 'm':
+      factor = uint64_t{1} << 20;
+      break;
+    case 'g':
+      factor = uint64_t{1} << 30;
+      break;
+    default:
+      break;
   }
   if (factor != 1) text.remove_suffix(1);
   const uint64_t n = TRY(ParseNumber(text, 10));

@@ -116,10 +116,10 @@ class TmpDir final : public TmpInode {
   void Insert(std::string_view name, RefPtr<TmpInode> inode);
   RefPtr<TmpInode> Erase(std::string_view name);
 
-  vfs::NameMap<Entry> entries_;                           // guarded by dir_mutex
-  std::map<int64_t, std::string> order_;                  // by cookie; guarded by dir_mutex
-  int64_t next_cookie_ = 2;                               // 0 and 1 are "." and ".."
-  std::atomic<uint64_t> count_{0};                        // for st_size
+  vfs::NameMap<Entry> entries_;           // guarded by dir_mutex
+  std::map<int64_t, std::string> order_;  // by cookie; guarded by dir_mutex
+  int64_t next_cookie_ = 2;               // 0 and 1 are "." and ".."
+  std::atomic<uint64_t> count_{0};        // for st_size
 };
 
 class TmpFile final : public TmpInode {
@@ -160,14 +160,14 @@ class TmpFile final : public TmpInode {
   void Recount();  // the charge from what the host says is allocated
   void SetCharge(uint64_t pages);
 
-  std::string small_;                   // the content while there is no memfd
-  uint64_t dense_end_ = 0;              // every page below it is charged
-  bool sparse_ = false;                 // pages may be charged above dense_end_
-  int shared_writable_ = 0;             // mappings; the whole file is charged meanwhile
+  std::string small_;        // the content while there is no memfd
+  uint64_t dense_end_ = 0;   // every page below it is charged
+  bool sparse_ = false;      // pages may be charged above dense_end_
+  int shared_writable_ = 0;  // mappings; the whole file is charged meanwhile
   std::atomic<uint64_t> size_{0};
-  std::atomic<uint64_t> charged_{0};    // pages
+  std::atomic<uint64_t> charged_{0};  // pages
   std::atomic<uint32_t> seals_;
-  bool changed_ = true;                 // since ReadOnlyHostFile() was last asked
+  bool changed_ = true;                     // since ReadOnlyHostFile() was last asked
   std::atomic<HostMemory*> host_{nullptr};  // owned; set once
 };
 

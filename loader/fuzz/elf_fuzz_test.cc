@@ -18,8 +18,8 @@ TEST(ElfFuzz, DamagedProgramsBreakNoPromise) {
   std::vector<uint8_t> good(4096);
   ASSERT_EQ(read(fd.get(), good.data(), good.size()), std::ssize(good));
   std::mt19937 random(7);
-  constexpr uint64_t kInteresting[] = {0, 1, 0xfff, 0x1000, 0x7fffffff, 0xffffffff, ~0ull,
-                                       0x7ff000000000, 0x8000000000000000};
+  constexpr uint64_t kInteresting[] = {
+      0, 1, 0xfff, 0x1000, 0x7fffffff, 0xffffffff, ~0ull, 0x7ff000000000, 0x8000000000000000};
   for (int i = 0; i < 100000; ++i) {
     std::vector<uint8_t> bytes = good;
     int changes = 1 + random() % 4;

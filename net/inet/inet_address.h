@@ -1,5 +1,5 @@
-// Addresses of AF_INET and AF_INET6 on a loopback that lives in the sentry. Both families are kept as
-// 16 bytes (IPv4 in ::ffff:a.b.c.d), because an IPv6 socket may talk IPv4.
+// Addresses of AF_INET and AF_INET6 on a loopback that lives in the sentry. Both families are kept
+// as 16 bytes (IPv4 in ::ffff:a.b.c.d), because an IPv6 socket may talk IPv4.
 #pragma once
 
 #include <array>

@@ -181,7 +181,8 @@ Result<> InetSocket::SetFamilyOption(const vfs::OpContext&, int level, int name,
     return Errno::kENOPROTOOPT;
   }
   // Some of these are a byte in IP's tradition.
-  const int number = value.size() == 1 ? static_cast<uint8_t>(value[0]) : TRY(ParseIntOption(value));
+  const int number =
+      value.size() == 1 ? static_cast<uint8_t>(value[0]) : TRY(ParseIntOption(value));
   MutexLock lock(mutex_);
   kept_[OptionKey(level, name)] = number;
   return Ok();

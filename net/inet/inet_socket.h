@@ -1,5 +1,5 @@
-// AF_INET and AF_INET6 over the sandbox's own loopback: TCP as connections inside the sentry, UDP as
-// queues of datagrams. There is no other network: whatever is not loopback is ENETUNREACH.
+// AF_INET and AF_INET6 over the sandbox's own loopback: TCP as connections inside the sentry, UDP
+// as queues of datagrams. There is no other network: whatever is not loopback is ENETUNREACH.
 #pragma once
 
 #include "net/connection.h"
@@ -51,8 +51,7 @@ class TcpSocket : public InetSocket {
   Result<RefPtr<Socket>> Accept(const vfs::OpContext& ctx, int flags) override;
   Result<> Connect(const vfs::WalkContext& walk, const Address& address) override;
   Result<size_t> Send(const vfs::WalkContext& walk, mm::IoSequence& from, SendArgs& args) override;
-  Result<size_t> Receive(const vfs::OpContext& ctx, mm::IoSequence& to,
-                         ReceiveArgs& args) override;
+  Result<size_t> Receive(const vfs::OpContext& ctx, mm::IoSequence& to, ReceiveArgs& args) override;
   Result<> Shutdown(int how) override;
   int TakeError() override;
   bool listening() const override { return endpoint_->listening(); }
@@ -76,8 +75,7 @@ class UdpSocket : public InetSocket {
 
   Result<> Connect(const vfs::WalkContext& walk, const Address& address) override;
   Result<size_t> Send(const vfs::WalkContext& walk, mm::IoSequence& from, SendArgs& args) override;
-  Result<size_t> Receive(const vfs::OpContext& ctx, mm::IoSequence& to,
-                         ReceiveArgs& args) override;
+  Result<size_t> Receive(const vfs::OpContext& ctx, mm::IoSequence& to, ReceiveArgs& args) override;
   Result<> Shutdown(int how) override;
   int TakeError() override { return error_.exchange(0); }
   size_t Unread() override { return endpoint_->inbox().FirstSize(); }

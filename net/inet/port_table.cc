@@ -9,7 +9,8 @@ namespace {
 bool Overlap(const PortTable::Claim& a, const PortTable::Claim& b) {
   const auto covers = [](const PortTable::Claim& wide, const PortTable::Claim& other) {
     if (!wide.address.IsWildcard()) return wide.address.ip == other.address.ip;
-    if (wide.address.IsV4()) return other.address.IsV4() || (other.address.IsWildcard() && !other.v6_only);
+    if (wide.address.IsV4())
+      return other.address.IsV4() || (other.address.IsWildcard() && !other.v6_only);
     return !other.address.IsV4() || !wide.v6_only;
   };
   return covers(a, b) || covers(b, a);
@@ -34,7 +35,8 @@ bool PortTable::Conflicts(const Claim& claim, const Endpoint& endpoint) const {
     if (other.endpoint.get() == &endpoint || !Overlap(claim, other.claim)) continue;
     if (claim.reuse_port && other.claim.reuse_port && claim.uid == other.claim.uid) continue;
     const bool stream = endpoint.type() == SOCK_STREAM;
-    if (claim.reuse_address && other.claim.reuse_address && !(stream && other.endpoint->listening())) {
+    if (claim.reuse_address && other.claim.reuse_address &&
+        !(stream && other.endpoint->listening())) {
       continue;
     }
     return true;

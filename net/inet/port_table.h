@@ -18,7 +18,7 @@ class PortTable {
 
   struct Claim {
     InetAddress address;
-    bool v6_only = false;       // an IPv6 wildcard that leaves IPv4 alone
+    bool v6_only = false;  // an IPv6 wildcard that leaves IPv4 alone
     bool reuse_address = false, reuse_port = false;
     uint32_t uid = 0;
   };

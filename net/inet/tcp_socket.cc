@@ -68,10 +68,9 @@ Result<> TcpSocket::Connect(const vfs::WalkContext& walk, const Address& address
   }
   // The listener's family decides what its accepted sockets are: IPv4 comes mapped to an IPv6 one.
   const int accepted_domain = target->name().family() != 0 ? target->name().family() : domain();
-  auto accepted = MakeRef<TcpSocket>(MakeSocketLocation(walk.op), 0, accepted_domain, SOCK_STREAM,
-                                     IPPROTO_TCP);
-  auto connection =
-      MakeRef<Connection>(false, queue_, accepted->queue_, kStreamCapacity);
+  auto accepted =
+      MakeRef<TcpSocket>(MakeSocketLocation(walk.op), 0, accepted_domain, SOCK_STREAM, IPPROTO_TCP);
+  auto connection = MakeRef<Connection>(false, queue_, accepted->queue_, kStreamCapacity);
   {
     MutexLock lock(accepted->mutex_);
     accepted->bound_ = true;
@@ -104,8 +103,8 @@ Result<size_t> TcpSocket::Receive(const vfs::OpContext&, mm::IoSequence& to, Rec
   if (!peer.connection) return Errno::kENOTCONN;
   if (args.flags & MSG_TRUNC) {  // TCP: the bytes are thrown away
     std::byte scratch[4096];
-    mm::IoSequence sink = mm::IoSequence::ForReading(
-        std::span(scratch).first(std::min(sizeof scratch, to.size())));
+    mm::IoSequence sink =
+        mm::IoSequence::ForReading(std::span(scratch).first(std::min(sizeof scratch, to.size())));
     return peer.connection->ReceiveStream(peer.side, sink, args);
   }
   return peer.connection->ReceiveStream(peer.side, to, args);

@@ -23,8 +23,7 @@ Result<> UdpSocket::Connect(const vfs::WalkContext& walk, const Address& address
   return Ok();
 }
 
-Result<size_t> UdpSocket::Send(const vfs::WalkContext& walk, mm::IoSequence& from,
-                               SendArgs& args) {
+Result<size_t> UdpSocket::Send(const vfs::WalkContext& walk, mm::IoSequence& from, SendArgs& args) {
   if (args.flags & MSG_OOB) return Errno::kEOPNOTSUPP;
   if (const int error = TakeError(); error != 0) return FromHost(error);
   if (send_shut_.load()) return Errno::kEPIPE;
@@ -43,8 +42,7 @@ Result<size_t> UdpSocket::Send(const vfs::WalkContext& walk, mm::IoSequence& fro
   Message message;
   mm::IoSequence content = from.Prefix(from.size());
   message.data.resize(content.size());
-  if (TRY(content.CopyIn(std::as_writable_bytes(std::span(message.data)))) <
-      message.data.size()) {
+  if (TRY(content.CopyIn(std::as_writable_bytes(std::span(message.data)))) < message.data.size()) {
     return Errno::kEFAULT;
   }
   const size_t n = message.data.size();

@@ -74,8 +74,9 @@ void AddLink(Builder& out) {
 }
 
 void AddAddress(Builder& out, int family) {
-  const ifaddrmsg address{static_cast<uint8_t>(family), static_cast<uint8_t>(family == AF_INET ? 8 : 128),
-                          IFA_F_PERMANENT, RT_SCOPE_HOST, kLoopbackIndex};
+  const ifaddrmsg address{static_cast<uint8_t>(family),
+                          static_cast<uint8_t>(family == AF_INET ? 8 : 128), IFA_F_PERMANENT,
+                          RT_SCOPE_HOST, kLoopbackIndex};
   const ifa_cacheinfo forever{0xffffffff, 0xffffffff, 0, 0};
   out.Begin(RTM_NEWADDR, address);
   if (family == AF_INET) {
@@ -171,7 +172,9 @@ Result<> RouteSocket::Answer(std::string_view request, uint32_t port) {
       break;  // none
     default:
       // Everything else changes something, or asks for what is configured out.
-      error = header.nlmsg_type < RTM_BASE ? 0 : (header.nlmsg_type & 3) == 2 ? -EOPNOTSUPP : -EPERM;
+      error = header.nlmsg_type < RTM_BASE   ? 0
+              : (header.nlmsg_type & 3) == 2 ? -EOPNOTSUPP
+                                             : -EPERM;
   }
   if (header.nlmsg_type < RTM_BASE) return Ok();  // NLMSG_NOOP and such
   const RefPtr<Queue> nobody;
@@ -222,8 +225,7 @@ Result<size_t> RouteSocket::Send(const vfs::WalkContext& walk, mm::IoSequence& f
 
 Result<size_t> RouteSocket::Receive(const vfs::OpContext&, mm::IoSequence& to, ReceiveArgs& args) {
   if (args.flags & MSG_OOB) return Errno::kEOPNOTSUPP;
-  std::optional<Message> message =
-      TRY(args.flags & MSG_PEEK ? answers_.Peek() : answers_.Pop());
+  std::optional<Message> message = TRY(args.flags & MSG_PEEK ? answers_.Peek() : answers_.Pop());
   if (!message) return size_t{0};
   const size_t size = message->data.size();
   const size_t n = std::min(size, to.size());

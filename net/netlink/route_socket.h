@@ -16,8 +16,7 @@ class RouteSocket : public Socket {
   Result<> Connect(const vfs::WalkContext& walk, const Address& address) override;
   // Requests are answered at once: the answers wait to be received.
   Result<size_t> Send(const vfs::WalkContext& walk, mm::IoSequence& from, SendArgs& args) override;
-  Result<size_t> Receive(const vfs::OpContext& ctx, mm::IoSequence& to,
-                         ReceiveArgs& args) override;
+  Result<size_t> Receive(const vfs::OpContext& ctx, mm::IoSequence& to, ReceiveArgs& args) override;
   Result<> Shutdown(int) override { return Errno::kEOPNOTSUPP; }
   Result<Address> LocalAddress() override;
   Result<Address> PeerAddress() override;

@@ -68,8 +68,7 @@ Result<RefPtr<Endpoint>> Find(const vfs::WalkContext& walk, const Address& addre
     if (it == names.names.end() || !it->second->alive()) return Errno::kECONNREFUSED;
     return it->second;
   }
-  const vfs::Location at =
-      TRY(vfs::PathWalker(walk, vfs::kWalkFollow).Resolve(PathOf(address)));
+  const vfs::Location at = TRY(vfs::PathWalker(walk, vfs::kWalkFollow).Resolve(PathOf(address)));
   TRY(vfs::CheckAccess(walk.op, at.inode(), vfs::kMayWrite));
   if (at.inode().type() != S_IFSOCK) return Errno::kECONNREFUSED;
   RefPtr<vfs::InodeAttachment> attachment = at.inode().attachment();
@@ -108,7 +107,7 @@ UnixSocket::~UnixSocket() {
 }
 
 std::pair<RefPtr<UnixSocket>, RefPtr<UnixSocket>> UnixSocket::MakePair(const vfs::OpContext& ctx,
-                                                                      int flags, int type) {
+                                                                       int flags, int type) {
   auto a = MakeRef<UnixSocket>(MakeSocketLocation(ctx), flags, type);
   auto b = MakeRef<UnixSocket>(MakeSocketLocation(ctx), flags, type);
   if (type == SOCK_DGRAM) {
@@ -120,8 +119,8 @@ std::pair<RefPtr<UnixSocket>, RefPtr<UnixSocket>> UnixSocket::MakePair(const vfs
     b->peer_.endpoint = a->endpoint_;
     return {std::move(a), std::move(b)};
   }
-  auto connection = MakeRef<Connection>(type == SOCK_SEQPACKET, a->queue_, b->queue_,
-                                        kStreamCapacity);
+  auto connection =
+      MakeRef<Connection>(type == SOCK_SEQPACKET, a->queue_, b->queue_, kStreamCapacity);
   connection->credentials[0] = connection->credentials[1] = CredentialsOf(ctx);
   a->SetConnection(connection, 0);
   b->SetConnection(std::move(connection), 1);
@@ -263,8 +262,8 @@ Result<> UnixSocket::ConnectStream(const vfs::WalkContext& walk, const Address& 
   }
   TRY(target->CheckOffer(queue_));
   auto accepted = MakeRef<UnixSocket>(MakeSocketLocation(walk.op), 0, type());
-  auto connection = MakeRef<Connection>(type() == SOCK_SEQPACKET, queue_, accepted->queue_,
-                                        kStreamCapacity);
+  auto connection =
+      MakeRef<Connection>(type() == SOCK_SEQPACKET, queue_, accepted->queue_, kStreamCapacity);
   connection->names[0] = Name();
   connection->names[1] = target->name();
   connection->credentials[0] = CredentialsOf(walk.op);
@@ -334,8 +333,7 @@ Result<size_t> UnixSocket::SendMessage(const vfs::WalkContext& walk, mm::IoSeque
   mm::IoSequence content = from.Prefix(from.size());
   Message message;
   message.data.resize(content.size());
-  if (TRY(content.CopyIn(std::as_writable_bytes(std::span(message.data)))) <
-      message.data.size()) {
+  if (TRY(content.CopyIn(std::as_writable_bytes(std::span(message.data)))) < message.data.size()) {
     return Errno::kEFAULT;
   }
   const size_t n = message.data.size();
@@ -383,8 +381,7 @@ Result<size_t> UnixSocket::Receive(const vfs::OpContext&, mm::IoSequence& to, Re
 
 Result<size_t> UnixSocket::ReceiveMessage(MessageQueue& queue, mm::IoSequence& to,
                                           ReceiveArgs& args) {
-  std::optional<Message> message =
-      TRY(args.flags & MSG_PEEK ? queue.Peek() : queue.Pop());
+  std::optional<Message> message = TRY(args.flags & MSG_PEEK ? queue.Peek() : queue.Pop());
   if (!message) {
     const Peer peer = GetPeer();
     if (peer.connection) {

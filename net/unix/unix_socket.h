@@ -15,15 +15,14 @@ class UnixSocket : public Socket {
 
   // socketpair(2).
   static std::pair<RefPtr<UnixSocket>, RefPtr<UnixSocket>> MakePair(const vfs::OpContext& ctx,
-                                                                   int flags, int type);
+                                                                    int flags, int type);
 
   Result<> Bind(const vfs::WalkContext& walk, const Address& address) override;
   Result<> Listen(const vfs::OpContext& ctx, int backlog) override;
   Result<RefPtr<Socket>> Accept(const vfs::OpContext& ctx, int flags) override;
   Result<> Connect(const vfs::WalkContext& walk, const Address& address) override;
   Result<size_t> Send(const vfs::WalkContext& walk, mm::IoSequence& from, SendArgs& args) override;
-  Result<size_t> Receive(const vfs::OpContext& ctx, mm::IoSequence& to,
-                         ReceiveArgs& args) override;
+  Result<size_t> Receive(const vfs::OpContext& ctx, mm::IoSequence& to, ReceiveArgs& args) override;
   Result<> Shutdown(int how) override;
   Result<Address> LocalAddress() override;
   Result<Address> PeerAddress() override;

@@ -42,10 +42,9 @@ Result<RefPtr<Tracee>> Tracer::Fork(Tracee& tracee) {
 Result<RefPtr<Tracee>> Tracer::NewThread(Tracee& tracee) {
   Result<RefPtr<Tracee>> child = Errno::kESRCH;
   Run([&] {
-    child = InjectClone(tracee,
-                        CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
-                            CLONE_SYSVSEM,
-                        /*new_space=*/false);
+    child = InjectClone(
+        tracee, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM,
+        /*new_space=*/false);
   });
   return child;
 }

@@ -20,7 +20,9 @@ size_t GuestPart(uint64_t address, size_t size) {
 
 class Space::Pin {
  public:
-  explicit Pin(Space& space) : space_(space) { space.pins_.fetch_add(1, std::memory_order_seq_cst); }
+  explicit Pin(Space& space) : space_(space) {
+    space.pins_.fetch_add(1, std::memory_order_seq_cst);
+  }
   ~Pin() { space_.pins_.fetch_sub(1, std::memory_order_seq_cst); }
   bool gone() const { return space_.gone_.load(std::memory_order_seq_cst); }
 

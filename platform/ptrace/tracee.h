@@ -1,5 +1,5 @@
-// The host side of a guest thread on the ptrace platform: one traced host thread, and the process it
-// belongs to. Owned by the tracer thread; a few atomics are for everybody.
+// The host side of a guest thread on the ptrace platform: one traced host thread, and the process
+// it belongs to. Owned by the tracer thread; a few atomics are for everybody.
 #pragma once
 
 #include <sys/types.h>
@@ -42,7 +42,7 @@ class Space final : public AddressSpace {
   void MarkGone();
 
   pid_t pid() const { return pid_; }
-  int threads = 0;         // not destroyed; the tracer's
+  int threads = 0;                       // not destroyed; the tracer's
   std::atomic<bool> had_threads{false};  // ever more than one
 
  private:
@@ -74,8 +74,8 @@ class Tracee final : public RefCounted<Tracee> {
 
   // The tracer thread's.
   bool alive = true;
-  bool destroyed = false;         // its GuestThread is gone
-  SwitchState* current = nullptr; // set while it runs guest code
+  bool destroyed = false;          // its GuestThread is gone
+  SwitchState* current = nullptr;  // set while it runs guest code
   int64_t resumed_at = 0;
 };
 

@@ -3,8 +3,8 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <sys/ptrace.h>
-#include <sys/user.h>
 #include <sys/syscall.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -205,8 +205,8 @@ void Tracer::HandleStop(Tracee& tracee, int status) {
     if (registers.cs != kUserCs) {
       // 32-bit code by a far jump: as on a kernel without IA32 emulation.
       registers.orig_rax = ~uint64_t{0};
-      Finish(tracee, {.kind = Event::Kind::kFault, .signo = SIGSEGV, .code = SI_KERNEL,
-                      .trap_number = 13});
+      Finish(tracee,
+             {.kind = Event::Kind::kFault, .signo = SIGSEGV, .code = SI_KERNEL, .trap_number = 13});
       return;
     }
     Finish(tracee, {.kind = Event::Kind::kSyscall});
@@ -261,9 +261,15 @@ void Tracer::HandleFault(Tracee& tracee, const siginfo_t& info) {
         }
       }
       break;
-    case SIGILL: event.trap_number = 6; break;
-    case SIGFPE: event.trap_number = info.si_code <= FPE_INTOVF ? 0 : 16; break;
-    case SIGTRAP: event.trap_number = info.si_code == SI_KERNEL ? 3 : 1; break;
+    case SIGILL:
+      event.trap_number = 6;
+      break;
+    case SIGFPE:
+      event.trap_number = info.si_code <= FPE_INTOVF ? 0 : 16;
+      break;
+    case SIGTRAP:
+      event.trap_number = info.si_code == SI_KERNEL ? 3 : 1;
+      break;
   }
   if (info.si_signo == SIGTRAP && info.si_code == SI_KERNEL) event.address = 0;
   Finish(tracee, event);

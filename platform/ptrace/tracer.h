@@ -109,8 +109,8 @@ class Tracer {
   // The tracer thread's.
   bool stopping_ = false;
   absl::flat_hash_map<pid_t, RefPtr<Tracee>> tracees_;
-  std::deque<Change> later_;                   // seen while waiting for something else
-  absl::flat_hash_map<pid_t, bool> newborn_;   // first stop of a child nobody has claimed yet
+  std::deque<Change> later_;                  // seen while waiting for something else
+  absl::flat_hash_map<pid_t, bool> newborn_;  // first stop of a child nobody has claimed yet
   RefPtr<Tracee> zygote_;
   ScopedFd fd_sender_, fd_receiver_;  // the socket pair that carries fds into the stubs
   size_t fpu_size_ = 0;

@@ -19,7 +19,7 @@ namespace {
 int KickSignal() { return SIGRTMIN + 7; }
 
 __attribute__((no_sanitize("address", "thread", "undefined"))) void OnKick(int, siginfo_t*,
-                                                                          void* context) {
+                                                                           void* context) {
   greg_t& rip = static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP];
   if (rip >= reinterpret_cast<greg_t>(msentry_wait_begin) &&
       rip < reinterpret_cast<greg_t>(msentry_wait_end)) {

@@ -8,8 +8,8 @@
 
 namespace msentry::platform::pt {
 
-// `in` made acceptable, `size` bytes: unknown features, reserved header and MXCSR bits cleared, what
-// is missing left in its initial state.
+// `in` made acceptable, `size` bytes: unknown features, reserved header and MXCSR bits cleared,
+// what is missing left in its initial state.
 std::vector<std::byte> SanitizeXstate(std::span<const std::byte> in, size_t size);
 // The state execve(2) leaves.
 std::vector<std::byte> InitialXstate(size_t size);

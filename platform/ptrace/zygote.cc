@@ -28,8 +28,8 @@ constexpr uint64_t kHostTaskEnd = 0x7ffffffff000;
 
 // Defence in depth: guest code cannot make host calls (SYSEMU), and if it could, only these, and
 // only at the stub's instruction, where it meets the int3 behind it.
-constexpr uint32_t kAllowed[] = {SYS_mmap,    SYS_munmap,  SYS_mprotect, SYS_mremap, SYS_madvise,
-                                 SYS_msync,   SYS_clone,   SYS_recvmsg,  SYS_close,  SYS_exit};
+constexpr uint32_t kAllowed[] = {SYS_mmap,  SYS_munmap, SYS_mprotect, SYS_mremap, SYS_madvise,
+                                 SYS_msync, SYS_clone,  SYS_recvmsg,  SYS_close,  SYS_exit};
 constexpr size_t kAllowedCount = sizeof(kAllowed) / sizeof(kAllowed[0]);
 constexpr size_t kFilterLength = 7 + kAllowedCount + 2;
 
@@ -39,9 +39,7 @@ struct Filter {
 
 // Hand-made: libseccomp cannot look at the instruction pointer.
 constexpr Filter MakeFilter() {
-  auto load = [](uint32_t offset) {
-    return sock_filter{BPF_LD | BPF_W | BPF_ABS, 0, 0, offset};
-  };
+  auto load = [](uint32_t offset) { return sock_filter{BPF_LD | BPF_W | BPF_ABS, 0, 0, offset}; };
   // Equal: on to the next, else `miss` further.
   auto need = [](uint32_t value, uint8_t miss) {
     return sock_filter{BPF_JMP | BPF_JEQ | BPF_K, 0, miss, value};
@@ -95,8 +93,8 @@ ZygoteMain(int socket, const sock_fprog* filter) {
   code[1] = 0x05;
   code[2] = 0xcc;  // int3
   syscall(SYS_mprotect, kStubCode, arch::kPageSize, PROT_READ | PROT_EXEC);
-  // The sentry keeps its capabilities for a while yet; a stub never has any, and could not be looked
-  // into later by a sentry with fewer.
+  // The sentry keeps its capabilities for a while yet; a stub never has any, and could not be
+  // looked into later by a sentry with fewer.
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct none[2] = {};
   syscall(SYS_capset, &header, none);
@@ -144,8 +142,8 @@ Result<> Tracer::StartZygote(std::string* why) {
   static constexpr Filter kFilter = MakeFilter();
   const sock_fprog program = {kFilterLength, const_cast<sock_filter*>(kFilter.code)};
   // No exit signal: nobody else's wait() or SIGCHLD handler is to notice the stubs.
-  // Dumpable is inherited, and needed by ptrace and process_vm_readv when the sentry has changed its
-  // ids. By the time guest code runs nothing of the sentry's is left in there.
+  // Dumpable is inherited, and needed by ptrace and process_vm_readv when the sentry has changed
+  // its ids. By the time guest code runs nothing of the sentry's is left in there.
   int dumpable = prctl(PR_GET_DUMPABLE);
   prctl(PR_SET_DUMPABLE, 1);
   long pid = syscall(SYS_clone, 0, 0, 0, 0, 0);

@@ -28,7 +28,6 @@ static long Slurp(const char* path, size_t step) {
   return n < 0 ? -1 : (long)have;
 }
 
-
 static void Status(void) {
   CHECK(Slurp("/proc/self/status", 4096) > 0);
   int pid = 0, ppid = 0, uid = -1, threads = 0;
@@ -197,7 +196,6 @@ static void OtherProcesses(void) {
   close(pipes[0]);
   CHECK_ERRNO(open("/proc/01", O_RDONLY), ENOENT);
   CHECK_ERRNO(open("/proc/self/nothing", O_RDONLY), ENOENT);
-
 }
 
 static void Machine(void) {

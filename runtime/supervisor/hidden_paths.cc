@@ -19,22 +19,59 @@ using Show = gofer::HiddenPath::Show;
 
 // Files that are absent and directories that are empty, wherever the root directory comes from.
 constexpr const char* kSecretPaths[] = {
-    "/etc/ssl/private", "/etc/krb5.keytab", "/etc/letsencrypt", "/etc/wireguard", "/etc/kubernetes",
-    "/etc/NetworkManager/system-connections", "/etc/ipsec.secrets", "/etc/ppp/chap-secrets", "/etc/ppp/pap-secrets",
-    "/etc/docker/key.json", "/var/lib/docker", "/var/lib/containerd", "/var/lib/kubelet", "/var/lib/sss/secrets",
-    "/var/spool/cron/crontabs", "/var/backups", "/run/secrets", "/run/credentials", "/run/user", "/run/docker.sock",
+    "/etc/ssl/private",
+    "/etc/krb5.keytab",
+    "/etc/letsencrypt",
+    "/etc/wireguard",
+    "/etc/kubernetes",
+    "/etc/NetworkManager/system-connections",
+    "/etc/ipsec.secrets",
+    "/etc/ppp/chap-secrets",
+    "/etc/ppp/pap-secrets",
+    "/etc/docker/key.json",
+    "/var/lib/docker",
+    "/var/lib/containerd",
+    "/var/lib/kubelet",
+    "/var/lib/sss/secrets",
+    "/var/spool/cron/crontabs",
+    "/var/backups",
+    "/run/secrets",
+    "/run/credentials",
+    "/run/user",
+    "/run/docker.sock",
     "/lost+found",
 };
 
 // Likewise in every home directory that is visible at all.
 constexpr const char* kSecretsOfAHome[] = {
-    ".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".git-credentials", ".pgpass", ".npmrc", ".pypirc",
-    ".password-store", ".config/gcloud", ".config/gh", ".config/hub", ".local/share/keyrings", ".mozilla",
-    ".config/google-chrome", ".config/chromium", ".bash_history", ".zsh_history", ".python_history", ".psql_history",
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".azure",
+    ".kube",
+    ".docker",
+    ".netrc",
+    ".git-credentials",
+    ".pgpass",
+    ".npmrc",
+    ".pypirc",
+    ".password-store",
+    ".config/gcloud",
+    ".config/gh",
+    ".config/hub",
+    ".local/share/keyrings",
+    ".mozilla",
+    ".config/google-chrome",
+    ".config/chromium",
+    ".bash_history",
+    ".zsh_history",
+    ".python_history",
+    ".psql_history",
     ".mysql_history",
 };
 
-constexpr const char* kShadowFiles[] = {"/etc/shadow", "/etc/gshadow", "/etc/shadow-", "/etc/gshadow-"};
+constexpr const char* kShadowFiles[] = {"/etc/shadow", "/etc/gshadow", "/etc/shadow-",
+                                        "/etc/gshadow-"};
 
 bool IsInside(std::string_view path, std::string_view directory) {
   if (directory == "/") return true;
@@ -81,11 +118,14 @@ class Hider {
     }
     for (const char* path : kShadowFiles) {
       if (!Exists(root_ + path) || Shown(root_ + path)) continue;
-      hidden_.push_back({.host_path = root_ + path, .show = Show::kFile, .content = LockPasswords(ReadFile(root_ + path))});
+      hidden_.push_back({.host_path = root_ + path,
+                         .show = Show::kFile,
+                         .content = LockPasswords(ReadFile(root_ + path))});
     }
   }
 
-  // Homes are those of the host: in another root directory nobody's home is private to this machine.
+  // Homes are those of the host: in another root directory nobody's home is private to this
+  // machine.
   void HideHomes() {
     if (!root_.empty()) return;
     std::set<std::string> homes{"/root"};
@@ -99,7 +139,8 @@ class Hider {
         HideAllBut(home);
       }
     }
-    if (!own.empty() && own != "/" && config_.host_uid() != 0 && homes.count(own) == 0) HideInHome(own);
+    if (!own.empty() && own != "/" && config_.host_uid() != 0 && homes.count(own) == 0)
+      HideInHome(own);
   }
 
  private:
@@ -127,7 +168,8 @@ class Hider {
   void HideInHome(const std::string& home) {
     for (const char* name : kSecretsOfAHome) Hide(home + "/" + name);
   }
-  // Hides the directory, or, when something below must stay visible, everything beside the way to it.
+  // Hides the directory, or, when something below must stay visible, everything beside the way to
+  // it.
   void HideAllBut(const std::string& directory) {
     if (Shown(directory) || directory == config_.host_cwd()) {
       HideInHome(directory);
@@ -173,10 +215,12 @@ std::string LockPasswords(std::string_view shadow) {
 
 std::vector<gofer::HiddenPath> HiddenPaths(const control::Config& config) {
   Hider hider(config);
-  // The writable layer must not appear below the read-only one, whatever is asked for, nor those of other sandboxes.
+  // The writable layer must not appear below the read-only one, whatever is asked for, nor those of
+  // other sandboxes.
   std::string directory = config.state_directory();
   if (!config.keep_state()) directory.resize(directory.rfind('/'));
-  std::vector<gofer::HiddenPath> state{{.host_path = directory, .show = Show::kAbsent, .content = ""}};
+  std::vector<gofer::HiddenPath> state{
+      {.host_path = directory, .show = Show::kAbsent, .content = ""}};
   if (config.show_secrets()) return state;
   hider.HideSecrets();
   hider.HideHomes();

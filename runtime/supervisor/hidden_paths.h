@@ -1,5 +1,5 @@
-// What of the host stays invisible in a sandbox unless it is asked for (issue's rule: private host keys, other users' and
-// root's homes, password hashes). The list is in docs/threat-model.md too.
+// What of the host stays invisible in a sandbox unless it is asked for (issue's rule: private host
+// keys, other users' and root's homes, password hashes). The list is in docs/threat-model.md too.
 #pragma once
 
 #include <vector>

@@ -37,9 +37,13 @@ class HiddenPathsTest : public testing::Test {
     config_.set_state_directory(root_ + "/state/private");
   }
   ~HiddenPathsTest() override { RemoveTree(root_); }
-  void Write(const std::string& path, const std::string& text) { std::ofstream(root_ + path) << text; }
-  const gofer::HiddenPath* Find(const std::vector<gofer::HiddenPath>& all, const std::string& path) {
-    auto it = std::find_if(all.begin(), all.end(), [&](const auto& h) { return h.host_path == root_ + path; });
+  void Write(const std::string& path, const std::string& text) {
+    std::ofstream(root_ + path) << text;
+  }
+  const gofer::HiddenPath* Find(const std::vector<gofer::HiddenPath>& all,
+                                const std::string& path) {
+    auto it = std::find_if(all.begin(), all.end(),
+                           [&](const auto& h) { return h.host_path == root_ + path; });
     return it == all.end() ? nullptr : &*it;
   }
   std::string root_;

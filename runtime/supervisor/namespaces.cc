@@ -24,7 +24,8 @@ bool WriteFile(const std::string& path, const std::string& text) {
   return fd && write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
 }
 
-// Every id that we can name, mapped to itself: the lines of our own map without the parent's column.
+// Every id that we can name, mapped to itself: the lines of our own map without the parent's
+// column.
 std::string IdentityMap(const char* path) {
   std::string map;
   FILE* file = fopen(path, "re");
@@ -32,7 +33,12 @@ std::string IdentityMap(const char* path) {
   unsigned long long inside, outside, count;
   while (fscanf(file, "%llu %llu %llu", &inside, &outside, &count) == 3) {
     std::string line = std::to_string(inside);
-    map.append(line).append(" ").append(line).append(" ").append(std::to_string(count)).append("\n");
+    map.append(line)
+        .append(" ")
+        .append(line)
+        .append(" ")
+        .append(std::to_string(count))
+        .append("\n");
   }
   fclose(file);
   return map;
@@ -42,7 +48,8 @@ std::string SingleMap(uint32_t id) {
   return std::to_string(id) + " " + std::to_string(id) + " 1\n";
 }
 
-// A map of more than one's own id must be written by a process that is still outside. It waits for a byte on `go`.
+// A map of more than one's own id must be written by a process that is still outside. It waits for
+// a byte on `go`.
 pid_t StartMapWriter(ScopedFd* go) {
   int pipe_fds[2];
   std::string uids = IdentityMap("/proc/self/uid_map"), gids = IdentityMap("/proc/self/gid_map");
@@ -82,7 +89,8 @@ bool EnterUserNamespace(const control::Config& config, Namespaces* out, std::str
   }
   out->identity_ids = writer > 0 && FinishMapWriter(writer, std::move(go), true);
   if (out->identity_ids) return true;
-  if (WriteFile("/proc/self/setgroups", "deny") && WriteFile("/proc/self/uid_map", SingleMap(uid)) &&
+  if (WriteFile("/proc/self/setgroups", "deny") &&
+      WriteFile("/proc/self/uid_map", SingleMap(uid)) &&
       WriteFile("/proc/self/gid_map", SingleMap(gid))) {
     return true;
   }
@@ -96,7 +104,8 @@ struct Kind {
   const char* loss;
 };
 constexpr Kind kKinds[] = {
-    {CLONE_NEWPID, "pid", "processes of the sandbox see the ids of the host's, and a killed supervisor may leave some"},
+    {CLONE_NEWPID, "pid",
+     "processes of the sandbox see the ids of the host's, and a killed supervisor may leave some"},
     {CLONE_NEWNET, "network", "a sentry that was taken over could use the host's network"},
     {CLONE_NEWIPC, "ipc", "a sentry that was taken over could reach the host's System V IPC"},
     {CLONE_NEWUTS, "uts", "a sentry that was taken over sees the host's name"},
@@ -104,8 +113,8 @@ constexpr Kind kKinds[] = {
     {CLONE_NEWTIME, "time", "the monotonic clock shows the host's uptime"},
 };
 
-// CLOCK_MONOTONIC and CLOCK_BOOTTIME start in the first second. The kernel accepts no offset that would make the clock
-// negative, hence whole seconds only.
+// CLOCK_MONOTONIC and CLOCK_BOOTTIME start in the first second. The kernel accepts no offset that
+// would make the clock negative, hence whole seconds only.
 void StartClocksAtZero(Namespaces* out) {
   timespec monotonic, boot;
   clock_gettime(CLOCK_MONOTONIC, &monotonic);
@@ -128,9 +137,10 @@ Namespaces EnterNamespaces(const control::Config& config) {
     out.privileged = geteuid() == 0 && !config.avoid_namespaces();
     out.identity_ids = true;
     if (!out.privileged) {
-      out.warnings.push_back("no user namespace (" + why +
-                             "): sentry and gofer are confined by their system call filters only, see "
-                             "docs/threat-model.md");
+      out.warnings.push_back(
+          "no user namespace (" + why +
+          "): sentry and gofer are confined by their system call filters only, see "
+          "docs/threat-model.md");
       return out;
     }
   }
@@ -143,7 +153,8 @@ Namespaces EnterNamespaces(const control::Config& config) {
   }
   for (const Kind& kind : kKinds) {
     if (unshare(kind.flag) != 0) {
-      out.warnings.push_back(std::string("no ") + kind.name + " namespace (" + strerror(errno) + "): " + kind.loss);
+      out.warnings.push_back(std::string("no ") + kind.name + " namespace (" + strerror(errno) +
+                             "): " + kind.loss);
       continue;
     }
     if (kind.flag == CLONE_NEWPID) out.pid = true;
@@ -154,8 +165,8 @@ Namespaces EnterNamespaces(const control::Config& config) {
 
 std::vector<gofer::IdRange> OwnerMap(const Namespaces& namespaces, uint32_t own_id) {
   if (namespaces.identity_ids) return {};
-  // The namespace knows one id; the host shows every other one as its overflow id. Most of what a guest looks at
-  // outside its home is root's: show it so, as ls and ssh on the host see it.
+  // The namespace knows one id; the host shows every other one as its overflow id. Most of what a
+  // guest looks at outside its home is root's: show it so, as ls and ssh on the host see it.
   constexpr uint32_t kOverflowId = 65534;
   std::vector<gofer::IdRange> map{{.inside = own_id, .outside = own_id, .count = 1}};
   if (own_id != 0) map.push_back({.inside = 0, .outside = kOverflowId, .count = 1});

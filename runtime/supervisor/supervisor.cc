@@ -34,7 +34,8 @@
 namespace msentry::runtime {
 namespace {
 
-// What the client left us. Taken before anything is opened, which could get the number of an absent one.
+// What the client left us. Taken before anything is opened, which could get the number of an absent
+// one.
 struct Inherited {
   Inherited() {
     ScopedFd* owners[kHandoffEnd] = {};
@@ -93,12 +94,14 @@ bool HasLandlock() {
 
 class Supervisor {
  public:
-  Supervisor(Inherited fds, control::Config config) : fds_(std::move(fds)), config_(std::move(config)) {}
+  Supervisor(Inherited fds, control::Config config)
+      : fds_(std::move(fds)), config_(std::move(config)) {}
 
   int Run() {
     // Whatever is left when the sentry ends becomes ours to kill (hosts without pid namespaces).
     prctl(PR_SET_CHILD_SUBREAPER, 1);
-    // The parent is the client, or, when it is dead already, whoever adopts: then the report socket has ended.
+    // The parent is the client, or, when it is dead already, whoever adopts: then the report socket
+    // has ended.
     client_.Reset(static_cast<int>(syscall(SYS_pidfd_open, getppid(), 0)));
     sigset_t signals;
     sigemptyset(&signals);
@@ -117,7 +120,8 @@ class Supervisor {
     gofer::Config gofer;
     gofer.attaches.push_back(
         {.aname = boot::kLowerAttach, .host_path = config_.rootfs(), .read_only = true});
-    // What the host refuses (an ordinary user gives no file away, nobody makes device nodes) is kept beside the file.
+    // What the host refuses (an ordinary user gives no file away, nobody makes device nodes) is
+    // kept beside the file.
     gofer.attaches.push_back({.aname = boot::kUpperAttach,
                               .host_path = UpperPath(config_.state_directory()),
                               .attributes = gofer::AttributePolicy::kMapped});
@@ -163,8 +167,9 @@ class Supervisor {
     }
     ScopedFd sentry_end(pair[0]), gofer_end(pair[1]);
     gofer::Config gofer = GoferConfig();
-    // An ordinary user's gofer does better outside the user namespace, where it sees who owns the files it serves; Landlock
-    // keeps it to them. Root's namespace knows every id, and mounts of one's own are the stronger wall.
+    // An ordinary user's gofer does better outside the user namespace, where it sees who owns the
+    // files it serves; Landlock keeps it to them. Root's namespace knows every id, and mounts of
+    // one's own are the stronger wall.
     bool outside = geteuid() != 0 && HasLandlock();
     if (outside) {
       for (gofer::AttachConfig& attach : gofer.attaches) {
@@ -194,7 +199,8 @@ class Supervisor {
   // What the host's user owns is the guest's user's, and the other way round when one is made.
   static std::vector<gofer::IdRange> GuestAsHost(uint32_t guest_id, uint32_t host_id) {
     if (guest_id == host_id) return {};
-    return {{.inside = guest_id, .outside = host_id, .count = 1}, {.inside = 0, .outside = 0, .count = UINT32_MAX}};
+    return {{.inside = guest_id, .outside = host_id, .count = 1},
+            {.inside = 0, .outside = 0, .count = UINT32_MAX}};
   }
 
   bool StartSentry(ScopedFd& own_end, ScopedFd& other_end) {
@@ -241,7 +247,10 @@ class Supervisor {
       timerfd_settime(timer.get(), 0, &when, nullptr);
     }
     for (;;) {
-      pollfd fds[] = {{signals_.get(), POLLIN, 0}, {fds_.report.get(), POLLIN, 0}, {client_.get(), POLLIN, 0}, {timer.get(), POLLIN, 0}};
+      pollfd fds[] = {{signals_.get(), POLLIN, 0},
+                      {fds_.report.get(), POLLIN, 0},
+                      {client_.get(), POLLIN, 0},
+                      {timer.get(), POLLIN, 0}};
       int ready = poll(fds, 4, gofer_failure_.empty() ? -1 : kSentryLingersMs);
       if (ready == 0) return Fail(gofer_failure_);
       if (ready < 0) {
@@ -279,8 +288,10 @@ class Supervisor {
         if (WIFSIGNALED(status)) Fail(Describe("sentry", status));
       } else if (pid == gofer_) {
         gofer_ = -1;
-        // When the sentry dies, the kernel kills the gofer with it and lets us see the gofer's end first.
-        if (sentry_ > 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == 0)) gofer_failure_ = Describe("gofer", status);
+        // When the sentry dies, the kernel kills the gofer with it and lets us see the gofer's end
+        // first.
+        if (sentry_ > 0 && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
+          gofer_failure_ = Describe("gofer", status);
       }
     }
     return over;
@@ -290,7 +301,8 @@ class Supervisor {
     std::string text = std::string("the ") + what;
     if (WIFSIGNALED(status)) {
       int signal = WTERMSIG(status);
-      return text + " was killed by signal " + std::to_string(signal) + " (" + strsignal(signal) + ")";
+      return text + " was killed by signal " + std::to_string(signal) + " (" + strsignal(signal) +
+             ")";
     }
     return text + " ended with status " + std::to_string(WEXITSTATUS(status)) + "; see the log";
   }
@@ -299,8 +311,8 @@ class Supervisor {
     for (pid_t pid : {sentry_, gofer_}) {
       if (pid > 0) kill(pid, SIGKILL);
     }
-    // With a pid namespace, the kernel kills the rest before the sentry can be waited for. Without one, orphans
-    // are our children now.
+    // With a pid namespace, the kernel kills the rest before the sentry can be waited for. Without
+    // one, orphans are our children now.
     for (;;) {
       pid_t pid = waitpid(-1, nullptr, WNOHANG);
       if (pid < 0) return;

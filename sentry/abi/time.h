@@ -1,5 +1,6 @@
 // Times as system calls pass them (x86-64: every field is 64 bits wide).
-// Constants (CLOCK_*, TIMER_ABSTIME, ...) come from the host's headers: guest and host share the ABI.
+// Constants (CLOCK_*, TIMER_ABSTIME, ...) come from the host's headers: guest and host share the
+// ABI.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +49,9 @@ struct Timex {  // adjtimex(2)
 };
 
 // A timespec a program passed as a duration or an absolute time: fields in range?
-constexpr bool IsValid(const Timespec& t) { return t.sec >= 0 && t.nsec >= 0 && t.nsec < kNsPerSec; }
+constexpr bool IsValid(const Timespec& t) {
+  return t.sec >= 0 && t.nsec >= 0 && t.nsec < kNsPerSec;
+}
 
 // Nanoseconds, saturating at INT64_MAX (a wait that long never ends).
 constexpr int64_t ToNs(const Timespec& t) {

@@ -21,7 +21,8 @@ struct SigEvent {  // timer_create(2), mq_notify(2)
 
 // The machine part of a signal frame (asm/sigcontext.h): what rt_sigreturn reads back.
 struct SigContext {
-  uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, eflags;
+  uint64_t r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip,
+      eflags;
   uint16_t cs, gs, fs, ss;
   uint64_t err, trapno, oldmask, cr2;
   uint64_t fpstate;  // pointer to the FXSAVE/XSAVE area

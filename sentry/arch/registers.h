@@ -15,22 +15,28 @@ struct Registers {
   uint64_t syscall_number() const { return orig_rax; }
   uint64_t arg(int i) const {
     switch (i) {
-      case 0: return rdi;
-      case 1: return rsi;
-      case 2: return rdx;
-      case 3: return r10;
-      case 4: return r8;
-      default: return r9;
+      case 0:
+        return rdi;
+      case 1:
+        return rsi;
+      case 2:
+        return rdx;
+      case 3:
+        return r10;
+      case 4:
+        return r8;
+      default:
+        return r9;
     }
   }
 };
 
 // End of what a guest may map: Linux's TASK_SIZE for x86-64 with 4-level paging is 0x7ffffffff000;
 // ours is lower because the stub lives above it. [kMinGuestAddress, kTaskSize) is the guest's.
-inline constexpr uint64_t kMinGuestAddress = 0x10000;       // vm.mmap_min_addr
-inline constexpr uint64_t kTaskSize = 0x7ff000000000;       // guest memory ends here
-inline constexpr uint64_t kVdsoRoom = 0x100000;            // at its end, where the vDSO lies
-inline constexpr uint64_t kStubBase = 0x7ff800000000;       // the platform's region begins here
+inline constexpr uint64_t kMinGuestAddress = 0x10000;  // vm.mmap_min_addr
+inline constexpr uint64_t kTaskSize = 0x7ff000000000;  // guest memory ends here
+inline constexpr uint64_t kVdsoRoom = 0x100000;        // at its end, where the vDSO lies
+inline constexpr uint64_t kStubBase = 0x7ff800000000;  // the platform's region begins here
 inline constexpr uint64_t kPageSize = 4096;
 
 }  // namespace msentry::arch

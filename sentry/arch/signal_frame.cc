@@ -13,8 +13,8 @@ constexpr size_t kXsaveHeaderSize = 64;
 constexpr uint64_t kUserCode = 0x33, kUserData = 0x2b;
 
 // Flags a program may set by rt_sigreturn: AC RF OF DF TF SF ZF AF PF CF.
-constexpr uint64_t kUserFlags = 0x40000 | 0x10000 | 0x800 | 0x400 | 0x100 | 0x80 | 0x40 | 0x10 |
-                                0x4 | 0x1;
+constexpr uint64_t kUserFlags =
+    0x40000 | 0x10000 | 0x800 | 0x400 | 0x100 | 0x80 | 0x40 | 0x10 | 0x4 | 0x1;
 // Cleared on entry to a handler: DF RF TF.
 constexpr uint64_t kHandlerClears = 0x400 | 0x10000 | 0x100;
 

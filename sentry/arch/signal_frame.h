@@ -31,8 +31,8 @@ static_assert(sizeof(SignalFrame) == 8 + 304 + 128);
 inline constexpr uint64_t kRedZone = 128;
 
 struct FramePlace {
-  uint64_t frame = 0;     // address of the SignalFrame: the handler's rsp
-  uint64_t fpstate = 0;   // address of the XSAVE area
+  uint64_t frame = 0;       // address of the SignalFrame: the handler's rsp
+  uint64_t fpstate = 0;     // address of the XSAVE area
   size_t fpstate_size = 0;  // with the trailing magic
 };
 // Where the frame goes below `top` (the interrupted rsp less the red zone, or the end of the

@@ -8,15 +8,15 @@ namespace msentry {
 
 }  // namespace msentry
 
-#define CHECK(condition)                                       \
-  do {                                                         \
-    if (!(condition)) [[unlikely]]                             \
-      ::msentry::CheckFailed(#condition, __FILE__, __LINE__);  \
+#define CHECK(condition)                                      \
+  do {                                                        \
+    if (!(condition)) [[unlikely]]                            \
+      ::msentry::CheckFailed(#condition, __FILE__, __LINE__); \
   } while (0)
 
 #ifdef NDEBUG
-#define DCHECK(condition) \
-  do {                    \
+#define DCHECK(condition)        \
+  do {                           \
     if (false) CHECK(condition); \
   } while (0)
 #else

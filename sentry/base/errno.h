@@ -142,10 +142,10 @@ enum class Errno : int {
   kEHWPOISON = 133,
 
   // Internal: how an interrupted call goes on after the signal (kernel/signal). Never shown.
-  kERESTARTSYS = 512,           // restart if the handler has SA_RESTART or there is no handler
-  kERESTARTNOINTR = 513,        // always restart
-  kERESTARTNOHAND = 514,        // restart only if no handler runs
-  kERESTART_RESTARTBLOCK = 516, // restart through restart_syscall(2)
+  kERESTARTSYS = 512,            // restart if the handler has SA_RESTART or there is no handler
+  kERESTARTNOINTR = 513,         // always restart
+  kERESTARTNOHAND = 514,         // restart only if no handler runs
+  kERESTART_RESTARTBLOCK = 516,  // restart through restart_syscall(2)
 };
 
 // The same number for the guest: host and guest are both Linux on x86-64.

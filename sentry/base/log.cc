@@ -37,12 +37,12 @@ void SetLog(int fd, LogLevel least) {
 
 bool LogEnabled(LogLevel level) { return level >= log_least.load(std::memory_order_relaxed); }
 
-#define MSENTRY_DEFINE_LOG(Level)               \
-  void Log##Level(const char* format, ...) {    \
-    va_list args;                               \
-    va_start(args, format);                     \
-    Write(LogLevel::k##Level, format, args);    \
-    va_end(args);                               \
+#define MSENTRY_DEFINE_LOG(Level)            \
+  void Log##Level(const char* format, ...) { \
+    va_list args;                            \
+    va_start(args, format);                  \
+    Write(LogLevel::k##Level, format, args); \
+    va_end(args);                            \
   }
 MSENTRY_DEFINE_LOG(Debug)
 MSENTRY_DEFINE_LOG(Info)

@@ -63,11 +63,10 @@ class RefPtr {
   RefPtr(const RefPtr& o) : RefPtr(o.p_) {}
   RefPtr(RefPtr&& o) noexcept : p_(std::exchange(o.p_, nullptr)) {}
   template <typename U>
-    requires std::is_convertible_v<U*, T*>
-  RefPtr(const RefPtr<U>& o) : RefPtr(o.get()) {}  // NOLINT
+  requires std::is_convertible_v<U*, T*> RefPtr(const RefPtr<U>& o) : RefPtr(o.get()) {}  // NOLINT
   template <typename U>
-    requires std::is_convertible_v<U*, T*>
-  RefPtr(RefPtr<U>&& o) noexcept : p_(o.Release()) {}  // NOLINT
+  requires std::is_convertible_v<U*, T*> RefPtr(RefPtr<U>&& o)
+  noexcept : p_(o.Release()) {}  // NOLINT
   RefPtr& operator=(RefPtr o) noexcept {
     std::swap(p_, o.p_);
     return *this;

@@ -25,9 +25,9 @@ class [[nodiscard]] Result {
  public:
   Result(Errno e) : error_(e) {}  // NOLINT: implicit, so that `return Errno::kEINVAL;` works
   template <typename U = T>
-    requires(std::is_constructible_v<T, U &&> && !std::is_same_v<std::remove_cvref_t<U>, Errno> &&
-             !std::is_same_v<std::remove_cvref_t<U>, Result>)
-  Result(U&& value) : value_(std::in_place, std::forward<U>(value)) {}  // NOLINT
+  requires(std::is_constructible_v<T, U&&> && !std::is_same_v<std::remove_cvref_t<U>, Errno> &&
+           !std::is_same_v<std::remove_cvref_t<U>, Result>) Result(U&& value)
+      : value_(std::in_place, std::forward<U>(value)) {}  // NOLINT
 
   bool ok() const { return value_.has_value(); }
   explicit operator bool() const { return ok(); }
@@ -80,17 +80,17 @@ class [[nodiscard]] Result<void> {
 }  // namespace msentry
 
 // The value of a Result, or return its error from the enclosing function.
-#define TRY(expr)                                     \
-  ({                                                  \
-    auto&& try_result = (expr);                       \
-    if (!try_result.ok()) return try_result.error();  \
+#define TRY(expr)                                           \
+  ({                                                        \
+    auto&& try_result = (expr);                             \
+    if (!try_result.ok()) return try_result.error();        \
     std::forward<decltype(try_result)>(try_result).value(); \
   })
 
 // The value of a Result that cannot fail here; a failure is a bug of ours.
-#define MUST(expr)                                    \
-  ({                                                  \
-    auto&& must_result = (expr);                      \
-    CHECK(must_result.ok());                          \
+#define MUST(expr)                                            \
+  ({                                                          \
+    auto&& must_result = (expr);                              \
+    CHECK(must_result.ok());                                  \
     std::forward<decltype(must_result)>(must_result).value(); \
   })

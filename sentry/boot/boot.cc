@@ -14,7 +14,6 @@
 #include "fsimpl/hostfd/host_fd_file.h"
 #include "platform/platform.h"
 #include "procfs/proc_fs.h"
-#include "sentry/mm/host_proc.h"
 #include "sentry/base/log.h"
 #include "sentry/boot/client_channel.h"
 #include "sentry/boot/confine.h"
@@ -22,6 +21,7 @@
 #include "sentry/boot/filter.h"
 #include "sentry/boot/mounts.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/mm/host_proc.h"
 #include "sentry/sched/scheduler.h"
 #include "sentry/syscalls/dispatch.h"
 #include "sentry/syscalls/table.h"
@@ -42,7 +42,8 @@ void RaiseFdLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// --cpus: we and every stub run on the first `cpus` of those we may use. Returns how many there are.
+// --cpus: we and every stub run on the first `cpus` of those we may use. Returns how many there
+// are.
 int LimitCpus(uint32_t cpus) {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
@@ -106,7 +107,8 @@ class Sentry {
     RaiseFdLimit();
     int cpus = LimitCpus(config_.cpus());
     facts_ = procfs::ReadHostFacts();
-    auto scheduler = sched::Scheduler::Create({.workers = std::clamp(cpus, 2, 8), .spin_ns = cpus > 1 ? 5000 : 0});
+    auto scheduler = sched::Scheduler::Create(
+        {.workers = std::clamp(cpus, 2, 8), .spin_ns = cpus > 1 ? 5000 : 0});
     if (!scheduler.ok()) return Check("scheduler", scheduler.error());
     scheduler_ = std::move(scheduler).value();
     if (!WrapStdio()) return false;
@@ -118,28 +120,33 @@ class Sentry {
     mm::host_proc::SetDirectory(std::move(proc).value());
     if (!MakeKernel(cpus)) return false;
     if (own_namespaces_ && !Check("empty root", LeaveHostFiles())) return false;
-    return Check("capabilities", DropCapabilities()) && Check("system call filter", InstallFilter(platform_->kind(), proc_fd));
+    return Check("capabilities", DropCapabilities()) &&
+           Check("system call filter", InstallFilter(platform_->kind(), proc_fd));
   }
 
   bool MakeKernel(int cpus) {
-    platform::Options options{.kind = config_.platform() == control::PTRACE ? platform::Kind::kPtrace
-                                                                           : platform::Kind::kSystrap,
+    platform::Options options{.kind = config_.platform() == control::PTRACE
+                                          ? platform::Kind::kPtrace
+                                          : platform::Kind::kSystrap,
                               .strict_gate = config_.strict_gate(),
                               .arg_specs = syscalls::ArgSpecs()};
     std::string why;
     auto platform = platform::Platform::Create(*scheduler_, options, &why);
     if (!platform.ok()) {
-      return Fail(why.empty() ? std::string("platform: ") + strerror(static_cast<int>(platform.error())) : why);
+      return Fail(why.empty()
+                      ? std::string("platform: ") + strerror(static_cast<int>(platform.error()))
+                      : why);
     }
     platform_ = std::move(platform).value();
-    kernel_ = kernel::Kernel::Create(*scheduler_, *platform_, vfs_,
-                                     {.dispatch = syscalls::Dispatch,
-                                      .hostname = config_.hostname(),
-                                      .cpus = cpus,
-                                      .memory_bytes = static_cast<int64_t>(config_.memory_bytes()),
-                                      .max_pids = config_.pids(),
-                                      .platform_name = platform_->kind() == platform::Kind::kPtrace ? "ptrace" : "systrap",
-                                      .shortcuts = !config_.strace().enabled()});
+    kernel_ = kernel::Kernel::Create(
+        *scheduler_, *platform_, vfs_,
+        {.dispatch = syscalls::Dispatch,
+         .hostname = config_.hostname(),
+         .cpus = cpus,
+         .memory_bytes = static_cast<int64_t>(config_.memory_bytes()),
+         .max_pids = config_.pids(),
+         .platform_name = platform_->kind() == platform::Kind::kPtrace ? "ptrace" : "systrap",
+         .shortcuts = !config_.strace().enabled()});
     kernel_->set_on_end([this](int) { scheduler_->Stop(); });
     return !config_.strace().enabled() || EnableStrace();
   }
@@ -150,7 +157,8 @@ class Sentry {
       if (!calls.empty()) calls += ',';
       calls += call;
     }
-    return syscalls::EnableStrace(calls, 2, &bad).ok() || Fail("--strace: no such system call: " + bad);
+    return syscalls::EnableStrace(calls, 2, &bad).ok() ||
+           Fail("--strace: no such system call: " + bad);
   }
 
   // Needs /proc/self/fd, and to be who the client was.
@@ -166,13 +174,17 @@ class Sentry {
 
   // On a fiber, confined: from here on the gofer is needed and file systems may park.
   void Boot() {
-    Result<> served = client_.Serve(*scheduler_, [this](const control::Request& r) { Handle(r); }, [this] { kernel_->KillAll(SIGKILL); });
+    Result<> served = client_.Serve(
+        *scheduler_, [this](const control::Request& r) { Handle(r); },
+        [this] { kernel_->KillAll(SIGKILL); });
     if (!Check("control socket", served)) return scheduler_->Stop();
     devpts_ = devpts::DevptsFs::Create(kernel_->job_control(), *scheduler_);
     std::string why;
-    Result<> mounted = MountAll(*kernel_, std::move(gofer_), {config_, facts_, devpts_}, &cwd_, &why);
+    Result<> mounted =
+        MountAll(*kernel_, std::move(gofer_), {config_, facts_, devpts_}, &cwd_, &why);
     if (!mounted.ok()) {
-      Fail(why.empty() ? std::string("mounting: ") + strerror(static_cast<int>(mounted.error())) : why);
+      Fail(why.empty() ? std::string("mounting: ") + strerror(static_cast<int>(mounted.error()))
+                       : why);
       return scheduler_->Stop();
     }
     auto creds = GuestCredentials(config_.user());
@@ -219,8 +231,9 @@ class Sentry {
 
   void Resize(const control::WindowSize& size) {
     if (!console_) return;
-    console_->pty().SetWindowSize({static_cast<uint16_t>(size.rows()), static_cast<uint16_t>(size.columns()),
-                                   static_cast<uint16_t>(size.x_pixels()), static_cast<uint16_t>(size.y_pixels())});
+    console_->pty().SetWindowSize(
+        {static_cast<uint16_t>(size.rows()), static_cast<uint16_t>(size.columns()),
+         static_cast<uint16_t>(size.x_pixels()), static_cast<uint16_t>(size.y_pixels())});
   }
 
   void Handle(const control::Request& request) {

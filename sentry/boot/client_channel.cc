@@ -35,7 +35,8 @@ void ClientChannel::SendExited(int wait_status) {
   Send(event);
 }
 
-Result<> ClientChannel::Serve(sched::Scheduler& scheduler, Handler handler, absl::AnyInvocable<void()> gone) {
+Result<> ClientChannel::Serve(sched::Scheduler& scheduler, Handler handler,
+                              absl::AnyInvocable<void()> gone) {
   handler_ = std::move(handler);
   gone_ = std::move(gone);
   fiber_ = scheduler.Spawn("client", [this] { Run(); });

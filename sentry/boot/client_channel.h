@@ -20,7 +20,8 @@ class ClientChannel {
   void SendStarted();
   void SendExited(int wait_status);
 
-  // Starts a fiber that hands every request to `handler`, and calls `gone` once when the client closes or talks nonsense.
+  // Starts a fiber that hands every request to `handler`, and calls `gone` once when the client
+  // closes or talks nonsense.
   Result<> Serve(sched::Scheduler& scheduler, Handler handler, absl::AnyInvocable<void()> gone);
 
  private:

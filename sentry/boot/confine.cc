@@ -55,7 +55,8 @@ Result<ScopedFd> OpenHostProc(bool own_namespaces) {
   if (own_namespaces) {
     ScopedFd context(fsopen("proc", FSOPEN_CLOEXEC));
     if (context && fsconfig(context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0) {
-      ScopedFd mounted(fsmount(context.get(), FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+      ScopedFd mounted(fsmount(context.get(), FSMOUNT_CLOEXEC,
+                               MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
       if (mounted) return mounted;
     }
   }
@@ -80,7 +81,8 @@ Result<> LeaveHostFiles() {
   // Old and new root stacked on each other; then the old one goes.
   TRY(Check(syscall(SYS_pivot_root, ".", ".")));
   TRY(Check(umount2(".", MNT_DETACH)));
-  TRY(Check(mount(nullptr, "/", nullptr, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr)));
+  TRY(Check(mount(nullptr, "/", nullptr, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+                  nullptr)));
   return Check(chdir("/"));
 }
 

@@ -1,4 +1,5 @@
-// How the sentry gives up what it does not need, step by step, in one host thread (docs/threat-model.md says what each is worth).
+// How the sentry gives up what it does not need, step by step, in one host thread
+// (docs/threat-model.md says what each is worth).
 //
 //   TRY(EnterOwnMounts());            // while still capable
 //   TRY(BecomeNobody(true));          // before the platform makes its first stub
@@ -17,18 +18,21 @@ namespace msentry::boot {
 // A mount namespace of our own, so that the root can be replaced. Needs capabilities.
 Result<> EnterOwnMounts();
 
-// Takes an unprivileged host user id, keeping the capabilities until DropCapabilities(). Stubs forked after this have it too.
+// Takes an unprivileged host user id, keeping the capabilities until DropCapabilities(). Stubs
+// forked after this have it too.
 Result<> BecomeNobody();
 
-// A directory of the host's /proc that survives the loss of the root: figures of the stubs, and reading-only copies of our own
-// descriptors (mm/host_proc.h). With namespaces of our own it is a fresh mount that shows our pid namespace only.
+// A directory of the host's /proc that survives the loss of the root: figures of the stubs, and
+// reading-only copies of our own descriptors (mm/host_proc.h). With namespaces of our own it is a
+// fresh mount that shows our pid namespace only.
 Result<ScopedFd> OpenHostProc(bool own_namespaces);
 
-// The root and working directory become an empty read-only directory, for this process and every stub. Needs EnterOwnMounts before.
+// The root and working directory become an empty read-only directory, for this process and every
+// stub. Needs EnterOwnMounts before.
 Result<> LeaveHostFiles();
 
-// None left, none to be gained: permitted, effective, inheritable, ambient and bounding sets, no_new_privs, no core dumps. Also for an
-// ordinary user without namespaces.
+// None left, none to be gained: permitted, effective, inheritable, ambient and bounding sets,
+// no_new_privs, no core dumps. Also for an ordinary user without namespaces.
 Result<> DropCapabilities();
 
 }  // namespace msentry::boot

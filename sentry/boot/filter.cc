@@ -134,7 +134,9 @@ class Rules {
     scmp_arg_cmp compare = {index, SCMP_CMP_NE, value, 0};
     Add(SCMP_ACT_ERRNO(static_cast<uint32_t>(error)), number, compare);
   }
-  void Refuse(int number, int error) { Add(SCMP_ACT_ERRNO(static_cast<uint32_t>(error)), number, {}); }
+  void Refuse(int number, int error) {
+    Add(SCMP_ACT_ERRNO(static_cast<uint32_t>(error)), number, {});
+  }
 
   Result<> Load() {
     if (!context_) return Errno::kENOMEM;
@@ -161,7 +163,8 @@ void AllowWithArguments(Rules& rules) {
   // fstat(3) in glibc; never a path: the string is empty or the call fails.
   rules.AllowEqual(SCMP_SYS(newfstatat), 3, AT_EMPTY_PATH);
   // Threads, not processes.
-  constexpr uint64_t kThread = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
+  constexpr uint64_t kThread =
+      CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM;
   rules.AllowIf(SCMP_SYS(clone), 0, kThread, kThread);
   // Its flags are behind a pointer; glibc goes on with clone.
   rules.Refuse(SCMP_SYS(clone3), ENOSYS);
@@ -169,17 +172,20 @@ void AllowWithArguments(Rules& rules) {
   rules.Refuse(SCMP_SYS(open), ENOENT);
   rules.Refuse(SCMP_SYS(readlink), ENOENT);
   rules.AllowEqual(SCMP_SYS(socketpair), 0, AF_UNIX);
-  for (int command : {F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS}) {
+  for (int command :
+       {F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS}) {
     rules.AllowEqual(SCMP_SYS(fcntl), 1, command);
   }
-  for (int option : {PR_SET_NAME, PR_SET_TIMERSLACK, PR_SET_VMA}) rules.AllowEqual(SCMP_SYS(prctl), 0, option);
+  for (int option : {PR_SET_NAME, PR_SET_TIMERSLACK, PR_SET_VMA})
+    rules.AllowEqual(SCMP_SYS(prctl), 0, option);
   rules.AllowEqual(SCMP_SYS(ioctl), 1, FIONREAD);
   // Asking for limits, not setting them: the third argument is null.
   rules.AllowEqual(SCMP_SYS(prlimit64), 2, 0);
 }
 
-// Paths below the directory `fd` (mm/host_proc.h); anywhere else there is nothing to open. An absolute path ignores the
-// directory: with a root of our own that is empty too; without one this is what a broken-into sentry can still reach.
+// Paths below the directory `fd` (mm/host_proc.h); anywhere else there is nothing to open. An
+// absolute path ignores the directory: with a root of our own that is empty too; without one this
+// is what a broken-into sentry can still reach.
 void AllowOpenBelow(Rules& rules, int fd) {
   rules.AllowEqual(SCMP_SYS(openat), 0, static_cast<uint32_t>(fd));
   rules.RefuseUnless(SCMP_SYS(openat), 0, static_cast<uint32_t>(fd), ENOENT);
@@ -192,8 +198,8 @@ void AllowPlatform(Rules& rules, platform::Kind platform) {
       break;
     case platform::Kind::kSystrap:
       // Deciding about the stubs' notifications, and giving them descriptors.
-      for (uint64_t command : {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND, SECCOMP_IOCTL_NOTIF_ID_VALID,
-                               SECCOMP_IOCTL_NOTIF_ADDFD}) {
+      for (uint64_t command : {SECCOMP_IOCTL_NOTIF_RECV, SECCOMP_IOCTL_NOTIF_SEND,
+                               SECCOMP_IOCTL_NOTIF_ID_VALID, SECCOMP_IOCTL_NOTIF_ADDFD}) {
         rules.AllowEqual(SCMP_SYS(ioctl), 1, command);
       }
       break;

@@ -20,18 +20,25 @@ constexpr uint32_t kSafe = vfs::kMountNoSuid | vfs::kMountNoDev | vfs::kMountRel
 class Mounter {
  public:
   Mounter(kernel::Kernel& kernel, const MountOptions& options, std::string* why)
-      : kernel_(kernel), options_(options), config_(options.config), why_(*why), creds_(AllPowerful()), ctx_(kernel.vfs(), *creds_) {
+      : kernel_(kernel),
+        options_(options),
+        config_(options.config),
+        why_(*why),
+        creds_(AllPowerful()),
+        ctx_(kernel.vfs(), *creds_) {
     ctx_.umask = 0;  // devices have the modes they are given
   }
 
   Result<> Run(ScopedFd gofer, std::string* cwd) {
     RegisterTypes();
-    auto client = TRY(Explain("the gofer does not answer", p9::Connect(std::move(gofer), &kernel_.scheduler())));
+    auto client = TRY(
+        Explain("the gofer does not answer", p9::Connect(std::move(gofer), &kernel_.scheduler())));
     TRY(MountRoot(client));
     TRY(MountProcAndSys());
     TRY(MountDev());
     vfs::Location covered = FindCoveredCwd();
-    TRY(Mount("/tmp", TRY(Tmpfs(01777)), vfs::kMountNoSuid | vfs::kMountNoDev | vfs::kMountRelatime));
+    TRY(Mount("/tmp", TRY(Tmpfs(01777)),
+              vfs::kMountNoSuid | vfs::kMountNoDev | vfs::kMountRelatime));
     if (covered) TRY(ShowCovered(covered));
     TRY(MountBinds(client));
     kernel_.SetRoot(namespace_, root_);
@@ -63,14 +70,14 @@ class Mounter {
     vfs.SetFifoOpener(pipefs::OpenFifo);
     devtmpfs::RegisterDevices(vfs);
     options_.devpts->Register(vfs);
-    vfs.RegisterFsType({.name = "proc"}, [this_kernel = &kernel_, host = options_.host](
-                                             const vfs::OpContext&, std::string_view,
-                                             std::string_view) -> Result<RefPtr<vfs::FileSystem>> {
-      return procfs::Create(*this_kernel, {.host = host});
-    });
-    vfs.RegisterFsType({.name = "tmpfs"}, [](const vfs::OpContext&, std::string_view, std::string_view data) {
-      return MakeTmpfs(data);
-    });
+    vfs.RegisterFsType({.name = "proc"},
+                       [this_kernel = &kernel_, host = options_.host](
+                           const vfs::OpContext&, std::string_view,
+                           std::string_view) -> Result<RefPtr<vfs::FileSystem>> {
+                         return procfs::Create(*this_kernel, {.host = host});
+                       });
+    vfs.RegisterFsType({.name = "tmpfs"}, [](const vfs::OpContext&, std::string_view,
+                                             std::string_view data) { return MakeTmpfs(data); });
     // Listed, as in the peer; a second instance of these makes no sense.
     vfs.RegisterFsType({.name = "9p", .user_mountable = false}, {});
     vfs.RegisterFsType({.name = "overlay", .user_mountable = false}, {});
@@ -85,8 +92,9 @@ class Mounter {
   }
 
   Result<> MountRoot(const std::shared_ptr<p9::Client>& client) {
-    auto lower = TRY(Explain("root directory " + config_.rootfs(),
-                             p9::NewFileSystem(client, {.aname = kLowerAttach, .read_only = true})));
+    auto lower =
+        TRY(Explain("root directory " + config_.rootfs(),
+                    p9::NewFileSystem(client, {.aname = kLowerAttach, .read_only = true})));
     auto upper = TRY(Explain("writable layer in " + config_.state_directory(),
                              p9::NewFileSystem(client, {.aname = kUpperAttach})));
     overlay::Options layers{.lower = {lower}, .upper = upper};
@@ -120,10 +128,12 @@ class Mounter {
   }
 
   Result<> MountDev() {
-    auto dev = TRY(Explain("devtmpfs", tmpfs::Create({.max_bytes = 1 << 20, .mode = 0755, .type = "devtmpfs"})));
+    auto dev = TRY(Explain(
+        "devtmpfs", tmpfs::Create({.max_bytes = 1 << 20, .mode = 0755, .type = "devtmpfs"})));
     TRY(Mount("/dev", dev, vfs::kMountNoSuid | vfs::kMountRelatime));
     TRY(Explain("devices in /dev", devtmpfs::Populate(ctx_, TRY(Resolve("/dev")))));
-    TRY(Mount("/dev/pts", options_.devpts, vfs::kMountNoSuid | vfs::kMountNoExec | vfs::kMountRelatime));
+    TRY(Mount("/dev/pts", options_.devpts,
+              vfs::kMountNoSuid | vfs::kMountNoExec | vfs::kMountRelatime));
     return Mount("/dev/shm", TRY(Tmpfs(01777)), kSafe);
   }
 
@@ -144,13 +154,16 @@ class Mounter {
     for (int i = 0; i < config_.binds_size(); i++) {
       const control::Bind& bind = config_.binds(i);
       std::string name = "bind " + bind.source() + " on " + bind.destination();
-      auto fs = TRY(Explain(name, p9::NewFileSystem(client, {.aname = kBindAttachPrefix + std::to_string(i),
-                                                             .read_only = bind.read_only(),
-                                                             .cache = p9::CachePolicy::kRemoteRevalidating})));
+      auto fs = TRY(Explain(
+          name, p9::NewFileSystem(client, {.aname = kBindAttachPrefix + std::to_string(i),
+                                           .read_only = bind.read_only(),
+                                           .cache = p9::CachePolicy::kRemoteRevalidating})));
       bool directory = fs->root()->inode()->IsDir();
       auto at = directory ? EnsureDirectory(bind.destination()) : EnsureFile(bind.destination());
       TRY(Explain(name, at));
-      TRY(Explain(name, namespace_->Attach(fs, *at, kSafe | (bind.read_only() ? uint32_t{vfs::kMountReadOnly} : uint32_t{0}))));
+      TRY(Explain(name, namespace_->Attach(fs, *at,
+                                           kSafe | (bind.read_only() ? uint32_t{vfs::kMountReadOnly}
+                                                                     : uint32_t{0}))));
     }
     return Ok();
   }
@@ -162,7 +175,9 @@ class Mounter {
     return Resolve(path);
   }
 
-  const std::string& WantedCwd() const { return config_.cwd().empty() ? config_.host_cwd() : config_.cwd(); }
+  const std::string& WantedCwd() const {
+    return config_.cwd().empty() ? config_.host_cwd() : config_.cwd();
+  }
   // Asked for, it must be there. The caller's own may not exist in another root: then "/".
   Result<std::string> ChooseCwd() {
     auto at = vfs::ResolveDirectory(Walk(), WantedCwd());
@@ -184,8 +199,8 @@ class Mounter {
 
 }  // namespace
 
-Result<> MountAll(kernel::Kernel& kernel, ScopedFd gofer, const MountOptions& options, std::string* cwd,
-                  std::string* why) {
+Result<> MountAll(kernel::Kernel& kernel, ScopedFd gofer, const MountOptions& options,
+                  std::string* cwd, std::string* why) {
   return Mounter(kernel, options, why).Run(std::move(gofer), cwd);
 }
 

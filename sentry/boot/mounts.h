@@ -1,4 +1,5 @@
-// The root file system of a sandbox: an overlay of what the gofer serves, and the usual mounts on it.
+// The root file system of a sandbox: an overlay of what the gofer serves, and the usual mounts on
+// it.
 //
 //   /                overlay: the host directory read-only, the private writable layer above it
 //   /proc /sys       ours
@@ -26,9 +27,9 @@ struct MountOptions {
   RefPtr<devpts::DevptsFs> devpts;
 };
 
-// Registers the file system types, mounts, and tells the kernel its root. *cwd is the directory the program starts in. On failure, *why
-// is one line that names the thing.
-Result<> MountAll(kernel::Kernel& kernel, ScopedFd gofer, const MountOptions& options, std::string* cwd,
-                  std::string* why);
+// Registers the file system types, mounts, and tells the kernel its root. *cwd is the directory the
+// program starts in. On failure, *why is one line that names the thing.
+Result<> MountAll(kernel::Kernel& kernel, ScopedFd gofer, const MountOptions& options,
+                  std::string* cwd, std::string* why);
 
 }  // namespace msentry::boot

@@ -13,9 +13,15 @@ int64_t HostClock(clockid_t clock) {
 
 bool IsHostClock(clockid_t clock) {
   switch (clock) {
-    case CLOCK_REALTIME: case CLOCK_MONOTONIC: case CLOCK_MONOTONIC_RAW:
-    case CLOCK_REALTIME_COARSE: case CLOCK_MONOTONIC_COARSE: case CLOCK_BOOTTIME:
-    case CLOCK_REALTIME_ALARM: case CLOCK_BOOTTIME_ALARM: case CLOCK_TAI:
+    case CLOCK_REALTIME:
+    case CLOCK_MONOTONIC:
+    case CLOCK_MONOTONIC_RAW:
+    case CLOCK_REALTIME_COARSE:
+    case CLOCK_MONOTONIC_COARSE:
+    case CLOCK_BOOTTIME:
+    case CLOCK_REALTIME_ALARM:
+    case CLOCK_BOOTTIME_ALARM:
+    case CLOCK_TAI:
       return true;
     default:
       return false;
@@ -60,8 +66,8 @@ Result<int64_t> ReadClock(Task& task, clockid_t clock) {
 
 Result<int64_t> ClockResolution(clockid_t clock) {
   if (clock == CLOCK_REALTIME_COARSE || clock == CLOCK_MONOTONIC_COARSE) return 4'000'000;
-  if (IsHostClock(clock) || clock == CLOCK_PROCESS_CPUTIME_ID ||
-      clock == CLOCK_THREAD_CPUTIME_ID || (clock < 0 && (clock & 3) < kCpuClockKinds)) {
+  if (IsHostClock(clock) || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID ||
+      (clock < 0 && (clock & 3) < kCpuClockKinds)) {
     return 1;
   }
   return Errno::kEINVAL;

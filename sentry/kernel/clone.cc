@@ -53,8 +53,8 @@ Result<RefPtr<Task>> Task::MakeChild(const CloneArgs& args) {
     RefPtr<SignalHandlers> handlers = group_->handlers();
     if (!(f & CLONE_SIGHAND)) handlers = handlers->Copy();
     if (f & kCloneClearSighand) handlers->ResetForExec();
-    child_group = MakeRef<ThreadGroup>(kernel_, std::move(handlers),
-                                       MakeRef<Limits>(group_->limits()));
+    child_group =
+        MakeRef<ThreadGroup>(kernel_, std::move(handlers), MakeRef<Limits>(group_->limits()));
     child_group->exit_signal = args.exit_signal;
     child_group->oom_score_adj = group_->oom_score_adj.load();
   }
@@ -136,8 +136,8 @@ Result<int64_t> Task::Clone(const CloneArgs& args) {
   const auth::CredsRef creds = this->creds();
   const bool limited = creds->uid != 0 && !creds->HasCap(auth::Cap::kSysResource) &&
                        !creds->HasCap(auth::Cap::kSysAdmin);
-  if (!kernel_.users_.AddProcess(creds->uid, limited ? group_->limits().Soft(RLIMIT_NPROC)
-                                                     : kUnlimited)) {
+  if (!kernel_.users_.AddProcess(creds->uid,
+                                 limited ? group_->limits().Soft(RLIMIT_NPROC) : kUnlimited)) {
     return Errno::kEAGAIN;
   }
   Result<RefPtr<Task>> made = Errno::kEAGAIN;

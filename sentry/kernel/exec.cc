@@ -2,8 +2,8 @@
 //
 // The new address space is built beside the old one, so that everything that can fail fails while
 // the old program can still be told.
-#include "sentry/base/log.h"
 #include "loader/loader.h"
+#include "sentry/base/log.h"
 #include "sentry/kernel/exec_creds.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
@@ -14,13 +14,12 @@ namespace msentry::kernel {
 namespace {
 
 constexpr uint32_t kAddrNoRandomize = 0x0040000;
-constexpr uint32_t kPersonalityClearedBySetId =
-    kAddrNoRandomize | 0x0100000 /*MMAP_PAGE_ZERO*/ | 0x0200000 /*ADDR_COMPAT_LAYOUT*/ |
-    0x0400000 /*READ_IMPLIES_EXEC*/;
+constexpr uint32_t kPersonalityClearedBySetId = kAddrNoRandomize | 0x0100000 /*MMAP_PAGE_ZERO*/ |
+                                                0x0200000 /*ADDR_COMPAT_LAYOUT*/ |
+                                                0x0400000 /*READ_IMPLIES_EXEC*/;
 
 // PATH entries tried for a program without a slash, as execvp(3) does.
-std::vector<std::string> Candidates(const std::string& path,
-                                    const std::vector<std::string>& envp) {
+std::vector<std::string> Candidates(const std::string& path, const std::vector<std::string>& envp) {
   if (path.find('/') != std::string::npos || path.empty()) return {path};
   std::string_view search = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   for (const std::string& variable : envp) {

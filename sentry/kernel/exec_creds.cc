@@ -71,8 +71,8 @@ auth::CredsRef TransformCreds(const auth::Credentials& old, uint32_t mode, uint3
     root_grants = auth::kAllCaps;
   }
   if (set_id || has_file_caps) next->ambient = 0;
-  next->permitted = (caps.permitted & old.bounding) | (caps.inheritable & old.inheritable) |
-                    next->ambient;
+  next->permitted =
+      (caps.permitted & old.bounding) | (caps.inheritable & old.inheritable) | next->ambient;
   next->effective = caps.effective ? next->permitted : next->ambient;
   next->securebits &= ~issecure_mask(SECURE_KEEP_CAPS);
 
@@ -87,8 +87,7 @@ Result<ExecCreds> CredsForExec(const vfs::OpContext& context, Task& task,
                                vfs::FileDescription& file) {
   const auth::CredsRef old = task.creds();
   const vfs::Location& location = file.location();
-  const bool nosuid =
-      location.mount && (location.mount->flags() & vfs::kMountNoSuid) != 0;
+  const bool nosuid = location.mount && (location.mount->flags() & vfs::kMountNoSuid) != 0;
   const bool honour = !nosuid && !old->no_new_privs;
   vfs::Inode& inode = file.inode();
 
@@ -103,8 +102,8 @@ Result<ExecCreds> CredsForExec(const vfs::OpContext& context, Task& task,
       caps = *parsed;
     }
   }
-  out.creds = TransformCreds(*old, inode.mode(), inode.uid(), inode.gid(),
-                             caps ? &*caps : nullptr, honour, &out.secure);
+  out.creds = TransformCreds(*old, inode.mode(), inode.uid(), inode.gid(), caps ? &*caps : nullptr,
+                             honour, &out.secure);
   out.readable = vfs::CheckMode(*old, inode, vfs::kMayRead).ok();
   return out;
 }

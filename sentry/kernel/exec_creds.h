@@ -1,5 +1,5 @@
-// The credentials a program gets at execve(2): set-id bits, file capabilities, ambient and inherited
-// capabilities (execve(2), capabilities(7)). A function of values; may park for xattrs.
+// The credentials a program gets at execve(2): set-id bits, file capabilities, ambient and
+// inherited capabilities (execve(2), capabilities(7)). A function of values; may park for xattrs.
 #pragma once
 
 #include "sentry/auth/credentials.h"
@@ -16,8 +16,8 @@ class Task;
 
 struct ExecCreds {
   auth::CredsRef creds;
-  bool secure = false;    // privileges were gained: AT_SECURE, not dumpable
-  bool readable = true;   // the file may be read by its user, so its memory may be too
+  bool secure = false;   // privileges were gained: AT_SECURE, not dumpable
+  bool readable = true;  // the file may be read by its user, so its memory may be too
 };
 
 // Capabilities of a file: security.capability (struct vfs_cap_data).
@@ -28,11 +28,10 @@ struct FileCaps {
 // kEINVAL for a malformed value.
 Result<FileCaps> ParseFileCaps(std::string_view xattr);
 
-// The pure part: `mode`, `uid`, `gid` are the file's; `honour_set_id` is false on a nosuid mount and
-// with no_new_privs.
+// The pure part: `mode`, `uid`, `gid` are the file's; `honour_set_id` is false on a nosuid mount
+// and with no_new_privs.
 auth::CredsRef TransformCreds(const auth::Credentials& old, uint32_t mode, uint32_t uid,
-                              uint32_t gid, const FileCaps* caps, bool honour_set_id,
-                              bool* secure);
+                              uint32_t gid, const FileCaps* caps, bool honour_set_id, bool* secure);
 
 Result<ExecCreds> CredsForExec(const vfs::OpContext& context, Task& task,
                                vfs::FileDescription& file);

@@ -27,8 +27,8 @@ class FdTable : public RefCounted<FdTable> {
 
   struct InstallOptions {
     bool close_on_exec = false;
-    int lowest = 0;               // F_DUPFD: the first fd to consider
-    uint64_t limit = 1 << 20;     // RLIMIT_NOFILE of the caller
+    int lowest = 0;            // F_DUPFD: the first fd to consider
+    uint64_t limit = 1 << 20;  // RLIMIT_NOFILE of the caller
   };
   // The lowest free fd; kEMFILE at the limit, kEINVAL when `lowest` is at or over it.
   Result<int> Install(RefPtr<vfs::FileDescription> file, const InstallOptions& options);

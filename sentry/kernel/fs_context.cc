@@ -23,9 +23,7 @@ void FsContext::set_cwd(vfs::Location cwd) {
   MutexLock lock(mutex_);
   std::swap(cwd_, cwd);
 }
-uint32_t FsContext::set_umask(uint32_t umask) {
-  return umask_.exchange(umask & 0777);
-}
+uint32_t FsContext::set_umask(uint32_t umask) { return umask_.exchange(umask & 0777); }
 
 RefPtr<FsContext> FsContext::Copy() const {
   MutexLock lock(mutex_);

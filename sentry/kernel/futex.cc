@@ -33,25 +33,38 @@ WakeOperation DecodeWakeOp(uint32_t encoded) {
 Result<uint32_t> Apply(const WakeOperation& w, uint32_t old) {
   const uint32_t operand = static_cast<uint32_t>(w.operand);
   switch (w.op) {
-    case FUTEX_OP_SET: return operand;
-    case FUTEX_OP_ADD: return old + operand;
-    case FUTEX_OP_OR: return old | operand;
-    case FUTEX_OP_ANDN: return old & ~operand;
-    case FUTEX_OP_XOR: return old ^ operand;
-    default: return Errno::kENOSYS;
+    case FUTEX_OP_SET:
+      return operand;
+    case FUTEX_OP_ADD:
+      return old + operand;
+    case FUTEX_OP_OR:
+      return old | operand;
+    case FUTEX_OP_ANDN:
+      return old & ~operand;
+    case FUTEX_OP_XOR:
+      return old ^ operand;
+    default:
+      return Errno::kENOSYS;
   }
 }
 
 Result<bool> Compare(const WakeOperation& w, uint32_t old) {
   const int32_t value = static_cast<int32_t>(old);
   switch (w.comparison) {
-    case FUTEX_OP_CMP_EQ: return value == w.compared;
-    case FUTEX_OP_CMP_NE: return value != w.compared;
-    case FUTEX_OP_CMP_LT: return value < w.compared;
-    case FUTEX_OP_CMP_GE: return value >= w.compared;
-    case FUTEX_OP_CMP_LE: return value <= w.compared;
-    case FUTEX_OP_CMP_GT: return value > w.compared;
-    default: return Errno::kENOSYS;
+    case FUTEX_OP_CMP_EQ:
+      return value == w.compared;
+    case FUTEX_OP_CMP_NE:
+      return value != w.compared;
+    case FUTEX_OP_CMP_LT:
+      return value < w.compared;
+    case FUTEX_OP_CMP_GE:
+      return value >= w.compared;
+    case FUTEX_OP_CMP_LE:
+      return value <= w.compared;
+    case FUTEX_OP_CMP_GT:
+      return value > w.compared;
+    default:
+      return Errno::kENOSYS;
   }
 }
 
@@ -160,8 +173,8 @@ Result<int64_t> FutexManager::Wake(Task& task, uint64_t address, bool shared, in
   return WakeLocked(bucket, key, std::max(count, 1), bitset);
 }
 
-Result<int64_t> FutexManager::Requeue(Task& task, uint64_t from, uint64_t to, bool shared,
-                                      int wake, int requeue, const uint32_t* expected) {
+Result<int64_t> FutexManager::Requeue(Task& task, uint64_t from, uint64_t to, bool shared, int wake,
+                                      int requeue, const uint32_t* expected) {
   if (wake < 0 || requeue < 0) return Errno::kEINVAL;
   const FutexKey from_key = TRY(KeyOf(task, from, shared));
   const FutexKey to_key = TRY(KeyOf(task, to, shared));
@@ -185,8 +198,8 @@ Result<int64_t> FutexManager::Requeue(Task& task, uint64_t from, uint64_t to, bo
 
 // The two locks are taken in the order of their addresses, which the annotations cannot follow.
 int64_t FutexManager::RequeueAcross(Bucket& source, Bucket& target, const FutexKey& from,
-                                    const FutexKey& to, int wake, int requeue)
-    ABSL_NO_THREAD_SAFETY_ANALYSIS {
+                                    const FutexKey& to, int wake,
+                                    int requeue) ABSL_NO_THREAD_SAFETY_ANALYSIS {
   MutexLock first(&source < &target ? source.mutex : target.mutex);
   MutexLock second(&source < &target ? target.mutex : source.mutex);
   int64_t done = WakeLocked(source, from, wake, FUTEX_BITSET_MATCH_ANY);

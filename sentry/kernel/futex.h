@@ -4,10 +4,11 @@
 // mapped object and the offset in it. The protocol that loses no wake-up: enqueue under the
 // bucket's lock, then read the word, leave at once when it has changed, else park.
 //
-// FUTEX_WAKE_OP and the owner-died mark read and then write the word: the sentry has no atomic access
-// to guest memory. Their users (old glibc condition variables, robust mutexes of a dead owner) leave
-// the word to whoever does that; a waiter that adds its bit meanwhile sees the word change and
-// retries. Priority-inheriting futexes could not bear it: they are configured out (ENOSYS).
+// FUTEX_WAKE_OP and the owner-died mark read and then write the word: the sentry has no atomic
+// access to guest memory. Their users (old glibc condition variables, robust mutexes of a dead
+// owner) leave the word to whoever does that; a waiter that adds its bit meanwhile sees the word
+// change and retries. Priority-inheriting futexes could not bear it: they are configured out
+// (ENOSYS).
 //
 // Any fiber. Bucket locks are not held while guest memory is read.
 #pragma once
@@ -33,7 +34,8 @@ struct FutexKey {
 class FutexManager {
  public:
   // FUTEX_WAIT(_BITSET): waits until woken, `deadline_ns` (sched::NowNs time), or a signal.
-  // kEAGAIN when the word is not `expected`, kETIMEDOUT, kEINTR (the handler picks the restart code).
+  // kEAGAIN when the word is not `expected`, kETIMEDOUT, kEINTR (the handler picks the restart
+  // code).
   Result<> Wait(Task& task, uint64_t address, bool shared, uint32_t expected, uint32_t bitset,
                 int64_t deadline_ns);
   // FUTEX_WAKE(_BITSET): wakes at most `count` waiters, returns how many.

@@ -74,8 +74,7 @@ Result<> Kernel::JobControlImpl::GiveUpControlling(Terminal& terminal) {
 Result<int> Kernel::JobControlImpl::ForegroundGroup(Terminal& terminal, bool master) {
   Task* task = Task::Current();
   MutexLock lock(kernel_.tasks_mutex());
-  if (!master &&
-      (task == nullptr || task->group().session()->terminal != &terminal)) {
+  if (!master && (task == nullptr || task->group().session()->terminal != &terminal)) {
     return Errno::kENOTTY;
   }
   return terminal.foreground.load();
@@ -101,8 +100,7 @@ Result<> Kernel::JobControlImpl::SetForegroundGroup(Terminal& terminal, int pgid
 Result<int> Kernel::JobControlImpl::SessionOf(Terminal& terminal, bool master) {
   Task* task = Task::Current();
   MutexLock lock(kernel_.tasks_mutex());
-  if (!master &&
-      (task == nullptr || task->group().session()->terminal != &terminal)) {
+  if (!master && (task == nullptr || task->group().session()->terminal != &terminal)) {
     return Errno::kENOTTY;
   }
   const int session = terminal.session.load();
@@ -114,8 +112,8 @@ Result<> Kernel::JobControlImpl::CheckBackground(Terminal& terminal, int signo) 
   Task* task = Task::Current();
   if (task == nullptr) return Ok();
   ThreadGroup& group = task->group();
-  const bool held_off = (task->signal_mask() & SigBit(signo)) != 0 ||
-                        group.handlers()->Get(signo).handler == 1;
+  const bool held_off =
+      (task->signal_mask() & SigBit(signo)) != 0 || group.handlers()->Get(signo).handler == 1;
   int pgid = 0;
   {
     MutexLock lock(kernel_.tasks_mutex());

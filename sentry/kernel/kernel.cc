@@ -172,7 +172,7 @@ Kernel::LoadAverage Kernel::load_average() {
 }
 
 Kernel::MemoryFigures Kernel::memory_figures() {
-  struct sysinfo host{};
+  struct sysinfo host {};
   sysinfo(&host);
   const uint64_t unit = host.mem_unit;
   MemoryFigures figures{host.totalram * unit, host.freeram * unit,

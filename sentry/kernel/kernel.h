@@ -27,8 +27,8 @@
 #include "sentry/kernel/pid_table.h"
 #include "sentry/kernel/task.h"
 #include "sentry/kernel/thread_group.h"
-#include "vfs/job_control.h"
 #include "vfs/context.h"
+#include "vfs/job_control.h"
 #include "vfs/location.h"
 #include "vfs/mount_namespace.h"
 
@@ -44,19 +44,19 @@ class Kernel {
     SyscallDispatcher dispatch = nullptr;
     std::string hostname = "msentry";
     std::string domainname = "(none)";
-    int cpus = 0;                  // what the guest sees; 0: the host's count
-    int64_t memory_bytes = 0;      // memory limit, which the guest sees as MemTotal; 0: the host's
-    int64_t max_pids = 32768;      // tasks alive at once
-    std::string platform_name;     // shown nowhere but in the log
-    bool shortcuts = true;         // stubs may answer calls themselves; --strace has to see them all
+    int cpus = 0;               // what the guest sees; 0: the host's count
+    int64_t memory_bytes = 0;   // memory limit, which the guest sees as MemTotal; 0: the host's
+    int64_t max_pids = 32768;   // tasks alive at once
+    std::string platform_name;  // shown nowhere but in the log
+    bool shortcuts = true;      // stubs may answer calls themselves; --strace has to see them all
   };
   struct InitArgs {
-    std::string path;              // absolute, or searched in PATH of envp when without a slash
+    std::string path;  // absolute, or searched in PATH of envp when without a slash
     std::vector<std::string> argv, envp;
     std::string cwd = "/";
     auth::CredsRef creds;
     uint32_t umask = 022;
-    RefPtr<FdTable> fds;           // 0, 1, 2
+    RefPtr<FdTable> fds;                // 0, 1, 2
     vfs::Terminal* terminal = nullptr;  // becomes the controlling terminal of init's session
     bool new_session = true;
   };
@@ -94,7 +94,7 @@ class Kernel {
   platform::Platform& platform() { return platform_; }
   const Options& options() const { return options_; }
   Mutex& tasks_mutex() ABSL_LOCK_RETURNED(tasks_mutex_) { return tasks_mutex_; }
-  PidTable& pids() { return pids_; }     // guarded by tasks_mutex()
+  PidTable& pids() { return pids_; }  // guarded by tasks_mutex()
   FutexManager& futexes() { return futexes_; }
   UserUsage& users() { return users_; }
   Dmesg& dmesg() { return dmesg_; }
@@ -109,7 +109,7 @@ class Kernel {
 
   // --- facts ---
   int cpus() const { return options_.cpus; }
-  int64_t boot_ns() const { return boot_ns_; }             // sched::NowNs() at boot
+  int64_t boot_ns() const { return boot_ns_; }  // sched::NowNs() at boot
   int64_t uptime_ns() const { return sched::NowNs() - boot_ns_; }
   int64_t boot_realtime_s() const { return boot_realtime_s_; }
   // Time stamp counter ticks as nanoseconds, by what was measured since boot.
@@ -125,13 +125,17 @@ class Kernel {
   // Tasks runnable now, and the three load averages in 1/2048 (FSHIFT 11): of the tasks that had a
   // CPU, worked out when somebody asks, so that an idle sandbox does nothing for them.
   int running_tasks() const { return running_.load(std::memory_order_relaxed); }
-  struct LoadAverage { uint64_t one, five, fifteen; };
+  struct LoadAverage {
+    uint64_t one, five, fifteen;
+  };
   LoadAverage load_average();
   // Processes created since boot, context switches: /proc/stat.
   std::atomic<uint64_t> forks{0}, context_switches{0};
-  // Bytes. With a memory limit of the sandbox: the limit and what the guests' processes leave of it;
-  // without one the host's. Asks the host for every address space; takes tasks_mutex().
-  struct MemoryFigures { uint64_t total, free, available; };
+  // Bytes. With a memory limit of the sandbox: the limit and what the guests' processes leave of
+  // it; without one the host's. Asks the host for every address space; takes tasks_mutex().
+  struct MemoryFigures {
+    uint64_t total, free, available;
+  };
   MemoryFigures memory_figures();
   // CPU time of all tasks, dead ones included; takes tasks_mutex().
   Usage TotalUsage();
@@ -153,16 +157,15 @@ class Kernel {
   class JobControlImpl;
   friend class JobControlImpl;
 
-  Kernel(sched::Scheduler& scheduler, platform::Platform& platform, vfs::Vfs& vfs,
-         Options options);
+  Kernel(sched::Scheduler& scheduler, platform::Platform& platform, vfs::Vfs& vfs, Options options);
 
   // A signal to be sent, and a child event to be told, once tasks_mutex_ is released.
   struct Notice {
     RefPtr<ThreadGroup> group;
-    SigInfo info;              // signo 0: none
+    SigInfo info;  // signo 0: none
     bool child_event = false;
   };
-  bool ReserveTask();          // is there room for one more?
+  bool ReserveTask();  // is there room for one more?
   // Names ending in Locked: tasks_mutex_ is held.
   void JoinProcessGroupLocked(ThreadGroup& group, RefPtr<ProcessGroup> to);
   // The caller keeps a reference to the old group: it may be the last.
@@ -183,8 +186,7 @@ class Kernel {
                           std::vector<RefPtr<Task>>* reaped);
   void CollectDeathSignalsLocked(Task& task, std::vector<Notice>* notices);
   void EndGroupLocked(ThreadGroup& group, std::vector<Notice>* notices,
-                      std::vector<RefPtr<Task>>* reaped,
-                      std::vector<RefPtr<ThreadGroup>>* kept);
+                      std::vector<RefPtr<Task>>* reaped, std::vector<RefPtr<ThreadGroup>>* kept);
   void RetireTask(Task& task, const Usage& usage);
   void KillEverybody();
   void AfterExit();
@@ -207,11 +209,11 @@ class Kernel {
   RefPtr<vfs::MountNamespace> mounts_;
   vfs::Location root_;
   std::unique_ptr<JobControlImpl> job_control_;
-  ThreadGroup* init_ = nullptr;         // tasks; init_task_ keeps it
-  RefPtr<Task> init_task_;              // set once
-  int live_tasks_ = 0;                  // tasks
+  ThreadGroup* init_ = nullptr;                     // tasks; init_task_ keeps it
+  RefPtr<Task> init_task_;                          // set once
+  int live_tasks_ = 0;                              // tasks
   std::vector<vfs::Terminal*> released_terminals_;  // tasks; Send() drops them
-  bool shutting_down_ = false;          // tasks
+  bool shutting_down_ = false;                      // tasks
   std::atomic<int> init_status_{0};
   std::atomic<int> running_{0};
   absl::AnyInvocable<void(int)> on_end_;

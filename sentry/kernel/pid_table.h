@@ -19,8 +19,8 @@ class PidTable {
   ~PidTable();
 
   struct Entry {
-    Task* task = nullptr;          // the table holds a reference
-    ProcessGroup* group = nullptr; // not owned: removed by Remove*()
+    Task* task = nullptr;           // the table holds a reference
+    ProcessGroup* group = nullptr;  // not owned: removed by Remove*()
     Session* session = nullptr;
   };
   // The next free number after the last one given (wraps at pid_max to 300, as Linux does).

@@ -38,8 +38,8 @@ class PidFd : public vfs::FileDescription {
 
 RefPtr<vfs::FileDescription> MakePidFd(Task& task, RefPtr<ThreadGroup> group, int flags) {
   vfs::Vfs& vfs = task.kernel().vfs();
-  vfs::Location location = vfs::MakeAnonymousLocation(
-      vfs::MakeAnonymousInode(vfs, *task.creds(), 0600), kName);
+  vfs::Location location =
+      vfs::MakeAnonymousLocation(vfs::MakeAnonymousInode(vfs, *task.creds(), 0600), kName);
   return MakeRef<PidFd>(std::move(location), O_RDWR | flags, std::move(group));
 }
 

@@ -33,8 +33,7 @@ bool Kernel::OrphanedLocked(const ProcessGroup& group, const ThreadGroup* ignori
   return true;
 }
 
-void Kernel::NoticeGroupLocked(const ProcessGroup& group, int signo,
-                               std::vector<Notice>* notices) {
+void Kernel::NoticeGroupLocked(const ProcessGroup& group, int signo, std::vector<Notice>* notices) {
   for (ThreadGroup* member : group.members) {
     notices->push_back({RefPtr<ThreadGroup>(member), KernelSignal(signo), false});
   }

@@ -65,8 +65,10 @@ void Task::HandleEvent(const platform::Event& event) {
       current_syscall.store(static_cast<int>(registers_.orig_rax), std::memory_order_relaxed);
       kernel_.options_.dispatch(*this, registers_);
       current_syscall.store(-1, std::memory_order_relaxed);
-      if (saved_mask_.has_value()) [[unlikely]] RestoreMaskAfterCall();
-      if (IsRestartCode(registers_.rax)) [[unlikely]] DeliverSignals();
+      if (saved_mask_.has_value()) [[unlikely]]
+        RestoreMaskAfterCall();
+      if (IsRestartCode(registers_.rax)) [[unlikely]]
+        DeliverSignals();
       return;
     case Kind::kFault:
       registers_.orig_rax = ~uint64_t{0};
@@ -99,8 +101,7 @@ void Task::HandleFault(const platform::Event& event) {
 // pselect, ppoll and their like put the old mask back themselves unless a signal ended them; then
 // the frame of its handler (or the end of delivery) does.
 void Task::RestoreMaskAfterCall() {
-  if (IsRestartCode(registers_.rax) ||
-      registers_.rax == -static_cast<uint64_t>(Errno::kEINTR)) {
+  if (IsRestartCode(registers_.rax) || registers_.rax == -static_cast<uint64_t>(Errno::kEINTR)) {
     DeliverSignals();
     return;
   }

@@ -16,10 +16,10 @@ class ThreadGroup;
 
 struct Session : RefCounted<Session> {
   explicit Session(int id) : id(id) {}
-  const int id;                      // the leader's tgid
-  int groups = 0;                    // process groups with members; 0: the id is free
-  ThreadGroup* leader = nullptr;     // null once it has exited
-  vfs::Terminal* terminal = nullptr; // controlling terminal; holds a RefTerminal
+  const int id;                       // the leader's tgid
+  int groups = 0;                     // process groups with members; 0: the id is free
+  ThreadGroup* leader = nullptr;      // null once it has exited
+  vfs::Terminal* terminal = nullptr;  // controlling terminal; holds a RefTerminal
 };
 
 struct ProcessGroup : RefCounted<ProcessGroup> {

@@ -9,14 +9,27 @@ std::atomic<uint64_t> total_queued{0};
 
 DefaultAction DefaultActionOf(int signo) {
   switch (signo) {
-    case SIGCHLD: case SIGURG: case SIGWINCH:
+    case SIGCHLD:
+    case SIGURG:
+    case SIGWINCH:
       return DefaultAction::kIgnore;
     case SIGCONT:
       return DefaultAction::kContinue;
-    case SIGSTOP: case SIGTSTP: case SIGTTIN: case SIGTTOU:
+    case SIGSTOP:
+    case SIGTSTP:
+    case SIGTTIN:
+    case SIGTTOU:
       return DefaultAction::kStop;
-    case SIGQUIT: case SIGILL: case SIGTRAP: case SIGABRT: case SIGBUS: case SIGFPE:
-    case SIGSEGV: case SIGXCPU: case SIGXFSZ: case SIGSYS:
+    case SIGQUIT:
+    case SIGILL:
+    case SIGTRAP:
+    case SIGABRT:
+    case SIGBUS:
+    case SIGFPE:
+    case SIGSEGV:
+    case SIGXCPU:
+    case SIGXFSZ:
+    case SIGSYS:
       return DefaultAction::kCore;
     default:
       return DefaultAction::kTerminate;

@@ -206,8 +206,7 @@ bool Task::EnterSignalHandler(const SigInfo& info, const SigAction& action) {
   arch::SignalFrame frame;
   frame.return_address = action.restorer;
   frame.info = info;
-  frame.ucontext.flags =
-      abi::kUcFpXstate | abi::kUcSigcontextSs | abi::kUcStrictRestoreSs;
+  frame.ucontext.flags = abi::kUcFpXstate | abi::kUcSigcontextSs | abi::kUcStrictRestoreSs;
   frame.ucontext.stack = alt_stack;
   if (on_alt) frame.ucontext.stack.flags |= SS_ONSTACK;
   const bool is_fault = info.code > 0 && (SigBit(info.signo) & kSynchronousSignals) != 0;

@@ -74,8 +74,8 @@ void Task::ExitGroupLocked(ThreadGroup& group, int status) {
     if (task->mm_) space = RefPtr<platform::AddressSpace>(&task->mm_->address_space());
   }
   if (!space) return;
-  group.kill_timer_ = std::make_unique<sched::Timer>(
-      group.kernel().scheduler(), [space] { space->Kill(); });
+  group.kill_timer_ =
+      std::make_unique<sched::Timer>(group.kernel().scheduler(), [space] { space->Kill(); });
   group.kill_timer_->Arm(sched::NowNs() + kKillGraceNs);
 }
 

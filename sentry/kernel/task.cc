@@ -72,9 +72,7 @@ RefPtr<vfs::FileDescription> Task::executable() const {
   return executable_;
 }
 
-const auth::Credentials& Task::OwnCreds() const ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  return *creds_;
-}
+const auth::Credentials& Task::OwnCreds() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return *creds_; }
 
 vfs::OpContext Task::FileContext() {
   // Only this fiber replaces creds_: it may read them without the lock, and the reference holds for

@@ -39,11 +39,11 @@ class Kernel;
 
 // clone(2), clone3(2), fork(2), vfork(2).
 struct CloneArgs {
-  uint64_t flags = 0;         // CLONE_*, without the exit signal
+  uint64_t flags = 0;  // CLONE_*, without the exit signal
   int exit_signal = 0;
-  uint64_t stack = 0;         // new stack pointer; 0: as the parent's
-  uint64_t tls = 0;           // CLONE_SETTLS
-  uint64_t parent_tid = 0;    // guest addresses
+  uint64_t stack = 0;       // new stack pointer; 0: as the parent's
+  uint64_t tls = 0;         // CLONE_SETTLS
+  uint64_t parent_tid = 0;  // guest addresses
   uint64_t child_tid = 0;
   uint64_t pidfd = 0;
 };
@@ -51,10 +51,10 @@ struct CloneArgs {
 // execve(2), execveat(2): everything already copied in.
 struct ExecArgs {
   std::string path;
-  vfs::Location at;           // where a relative path starts
-  bool empty_path = false;    // AT_EMPTY_PATH: `at` is the file
-  bool no_follow = false;     // AT_SYMLINK_NOFOLLOW
-  int dirfd = -1;             // for the name /dev/fd/N given to a script
+  vfs::Location at;         // where a relative path starts
+  bool empty_path = false;  // AT_EMPTY_PATH: `at` is the file
+  bool no_follow = false;   // AT_SYMLINK_NOFOLLOW
+  int dirfd = -1;           // for the name /dev/fd/N given to a script
   std::vector<std::string> argv, envp;
 };
 
@@ -68,7 +68,7 @@ class Task : public RefCounted<Task> {
   const RefPtr<ThreadGroup>& group_ref() const { return group_; }
   int tid() const { return tid_.load(std::memory_order_relaxed); }
   int tgid() const { return group_->tgid(); }
-  int ParentTgid();                      // takes tasks
+  int ParentTgid();  // takes tasks
   std::string comm() const;
   void set_comm(std::string_view name);  // cut at 15 bytes
 
@@ -85,7 +85,7 @@ class Task : public RefCounted<Task> {
   FdTable& fd_table() { return *fd_table_; }
   RefPtr<FdTable> fd_table_ref() const;  // any thread; null after exit
   FsContext& fs() { return *fs_; }
-  RefPtr<FsContext> fs_ref() const;      // any thread; null after exit
+  RefPtr<FsContext> fs_ref() const;  // any thread; null after exit
   // On whose behalf a vfs operation of this system call runs. Borrows the task's credentials: valid
   // until the call ends.
   vfs::OpContext FileContext();
@@ -199,11 +199,11 @@ class Task : public RefCounted<Task> {
     int ioprio = 0;
     std::vector<uint64_t> affinity;  // bit n: CPU n
   };
-  Scheduling scheduling() const;               // any thread
-  void SetScheduling(Scheduling scheduling);   // any thread
+  Scheduling scheduling() const;              // any thread
+  void SetScheduling(Scheduling scheduling);  // any thread
 
   // --- accounting; any thread ---
-  Usage GetUsage();          // of this task
+  Usage GetUsage();  // of this task
   int64_t UserNs();
   int64_t SystemNs();
   // State letter of /proc/PID/stat.
@@ -223,9 +223,9 @@ class Task : public RefCounted<Task> {
   };
   // Bits of work_: why the fiber must not go on into guest code.
   enum Work : uint32_t {
-    kWorkSignal = 1,    // a pending signal may be deliverable
-    kWorkKill = 2,      // group exit, or an exec'ing sibling wants us gone
-    kWorkStop = 4,      // group stop
+    kWorkSignal = 1,  // a pending signal may be deliverable
+    kWorkKill = 2,    // group exit, or an exec'ing sibling wants us gone
+    kWorkStop = 4,    // group stop
   };
 
   Task(Kernel& kernel, RefPtr<ThreadGroup> group);
@@ -281,9 +281,9 @@ class Task : public RefCounted<Task> {
 
   Kernel& kernel_;
   RefPtr<ThreadGroup> group_;
-  std::atomic<int> tid_{0};            // changes once, when a non-leader execs
+  std::atomic<int> tid_{0};  // changes once, when a non-leader execs
   const int64_t start_ns_;
-  auth::Uid counted_uid_ = 0;          // whose process it counts as (RLIMIT_NPROC)
+  auth::Uid counted_uid_ = 0;  // whose process it counts as (RLIMIT_NPROC)
 
   arch::Registers registers_{};
   std::unique_ptr<platform::GuestThread> thread_;  // replaced under signal and info_mutex_
@@ -291,8 +291,8 @@ class Task : public RefCounted<Task> {
   RefPtr<FdTable> fd_table_;
   RefPtr<FsContext> fs_;
 
-  // Guards what other threads read, and changes of mm_, fd_table_, fs_ and thread_ (the fiber itself
-  // reads those without it).
+  // Guards what other threads read, and changes of mm_, fd_table_, fs_ and thread_ (the fiber
+  // itself reads those without it).
   mutable Mutex info_mutex_;
   auth::CredsRef creds_ ABSL_GUARDED_BY(info_mutex_);
   std::string comm_ ABSL_GUARDED_BY(info_mutex_);
@@ -304,16 +304,16 @@ class Task : public RefCounted<Task> {
   std::atomic<uint32_t> parked_for_{0};  // the Work bits that end the current park
   std::atomic<bool> in_guest_{false};
 
-  PendingSignals pending_;             // signal
-  SigSet wait_for_ = 0;                // signal: rt_sigtimedwait's set
-  bool exited_ = false;                // tasks
-  bool stop_reached_ = false;          // signal
-  bool reaped_ = false;                // tasks: no longer in the pid table
-  bool exiting_ = false;               // Exit() was called
+  PendingSignals pending_;     // signal
+  SigSet wait_for_ = 0;        // signal: rt_sigtimedwait's set
+  bool exited_ = false;        // tasks
+  bool stop_reached_ = false;  // signal
+  bool reaped_ = false;        // tasks: no longer in the pid table
+  bool exiting_ = false;       // Exit() was called
   int exit_status_ = 0;
-  std::optional<SigSet> saved_mask_;   // of SetTemporarySignalMask
+  std::optional<SigSet> saved_mask_;  // of SetTemporarySignalMask
   RestartBlock restart_block_;
-  struct FirstExec;                    // what a process made by the Kernel begins with
+  struct FirstExec;  // what a process made by the Kernel begins with
   std::unique_ptr<FirstExec> first_exec_;
   sched::WaitQueue signal_events_;
 
@@ -322,7 +322,7 @@ class Task : public RefCounted<Task> {
     std::atomic<bool> done{false};
     sched::WaitQueue queue;
   };
-  RefPtr<VforkWait> vfork_;            // signal
+  RefPtr<VforkWait> vfork_;  // signal
 
   // Of the last fault, for the guest's sigcontext.
   uint64_t fault_error_ = 0, fault_trap_ = 0, fault_address_ = 0;

@@ -47,48 +47,48 @@ class ThreadGroup : public RefCounted<ThreadGroup> {
   Mutex& signal_mutex() ABSL_LOCK_RETURNED(signal_mutex_) { return signal_mutex_; }
 
   // --- guarded by tasks ---
-  Task* leader = nullptr;            // also as a zombie
-  std::vector<Task*> tasks;          // live ones; changed under tasks and signal, read under either
-  ThreadGroup* parent = nullptr;     // null: init
-  Task* parent_task = nullptr;       // the thread that created it, while it lives; else any
+  Task* leader = nullptr;         // also as a zombie
+  std::vector<Task*> tasks;       // live ones; changed under tasks and signal, read under either
+  ThreadGroup* parent = nullptr;  // null: init
+  Task* parent_task = nullptr;    // the thread that created it, while it lives; else any
   std::vector<ThreadGroup*> children;
   RefPtr<ProcessGroup> process_group;
   Session* session() const { return process_group->session.get(); }
-  bool zombie = false;               // every task has exited
+  bool zombie = false;  // every task has exited
   bool reaped = false;
-  bool executed = false;             // has called execve (setpgid's EACCES)
+  bool executed = false;  // has called execve (setpgid's EACCES)
   bool child_subreaper = false;
-  int exit_signal = SIGCHLD;         // to the parent; 0 none
-  Usage dead_threads;                // of tasks that have exited
+  int exit_signal = SIGCHLD;  // to the parent; 0 none
+  Usage dead_threads;         // of tasks that have exited
   Usage waited_children;
   // What wait(2) reports of a stop or continue, until it is consumed.
   enum class JobNotice : uint8_t { kNone, kStopped, kContinued };
   JobNotice job_notice = JobNotice::kNone;
-  int job_signal = 0;                // of kStopped
+  int job_signal = 0;  // of kStopped
 
   // --- guarded by signal ---
   PendingSignals shared_pending;
-  bool exiting = false;              // exit_group or a fatal signal: every task must go
-  int exit_status = 0;               // wait(2) format; valid when exiting or zombie
-  Task* exec_task = nullptr;         // de_thread: the one that survives
-  bool stopped = false;              // group stop in force or being reached
+  bool exiting = false;       // exit_group or a fatal signal: every task must go
+  int exit_status = 0;        // wait(2) format; valid when exiting or zombie
+  Task* exec_task = nullptr;  // de_thread: the one that survives
+  bool stopped = false;       // group stop in force or being reached
   int stop_signal = 0;
-  int stop_pending = 0;              // tasks still to park
-  bool continued = false;            // the parent is to be told of a SIGCONT
+  int stop_pending = 0;    // tasks still to park
+  bool continued = false;  // the parent is to be told of a SIGCONT
 
   RefPtr<SignalHandlers> handlers() const;
   void set_handlers(RefPtr<SignalHandlers> handlers);
 
   // --- any thread ---
-  sched::WaitQueue child_events;     // kIn when a child changes state (wait4)
-  sched::WaitQueue exit_event;       // kIn when this group becomes a zombie (pidfd)
-  sched::WaitQueue task_gone;        // kIn when one of its tasks has exited (exec waits)
+  sched::WaitQueue child_events;  // kIn when a child changes state (wait4)
+  sched::WaitQueue exit_event;    // kIn when this group becomes a zombie (pidfd)
+  sched::WaitQueue task_gone;     // kIn when one of its tasks has exited (exec waits)
   std::atomic<bool> is_zombie{false};
   std::atomic<int> oom_score_adj{0};
   std::atomic<int> dumpable{1};
   std::atomic<int> live_tasks{0};
   IoCounters io;
-  int64_t start_ns = 0;              // sched::NowNs() at creation; immutable
+  int64_t start_ns = 0;  // sched::NowNs() at creation; immutable
 
   // Sums of live and dead tasks. Takes tasks.
   Usage GetUsage();

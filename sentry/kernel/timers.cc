@@ -8,8 +8,8 @@ namespace msentry::kernel {
 namespace {
 
 constexpr int64_t kSecond = 1'000'000'000;
-constexpr int64_t kLeastCpuWait = 1'000'000;   // between two looks at a CPU clock
-constexpr int64_t kLeastPeriod = 100'000;      // a faster timer counts expiries instead
+constexpr int64_t kLeastCpuWait = 1'000'000;  // between two looks at a CPU clock
+constexpr int64_t kLeastPeriod = 100'000;     // a faster timer counts expiries instead
 constexpr size_t kMaxPosixTimers = 8192;
 
 bool IsCpuClock(clockid_t clock) {
@@ -33,14 +33,14 @@ constexpr clockid_t kUserClock = (~0 << 3) | 1;
 struct ProcessTimers::Timer {
   Timer() { timers_made.fetch_add(1, std::memory_order_relaxed); }
   ~Timer() { timers_made.fetch_sub(1, std::memory_order_relaxed); }
-  int id = -1;   // of a POSIX timer
+  int id = -1;  // of a POSIX timer
   clockid_t clock = CLOCK_MONOTONIC;
   TimerNotify notify;
-  RefPtr<Task> owner;    // POSIX timer of a CLOCK_THREAD_CPUTIME_ID: whose clock
-  int64_t next = 0;      // in the clock's time; 0: disarmed
+  RefPtr<Task> owner;  // POSIX timer of a CLOCK_THREAD_CPUTIME_ID: whose clock
+  int64_t next = 0;    // in the clock's time; 0: disarmed
   int64_t interval = 0;
-  bool sent = false;     // its signal was queued and not yet taken
-  int64_t missed = 0;    // expiries since then
+  bool sent = false;   // its signal was queued and not yet taken
+  int64_t missed = 0;  // expiries since then
   int last_overrun = 0;
   std::unique_ptr<sched::Timer> wake;
 };
@@ -99,8 +99,8 @@ void ProcessTimers::Fire(Timer* timer) {
     if (timer->interval > 0) {
       expiries += (now - timer->next) / timer->interval;
       // Expiries that fall before the next look are counted then.
-      const int64_t step = std::max(timer->interval, kLeastPeriod / timer->interval *
-                                                         timer->interval);
+      const int64_t step =
+          std::max(timer->interval, kLeastPeriod / timer->interval * timer->interval);
       timer->next = Later(timer->next + (expiries - 1) * timer->interval, step);
     } else {
       timer->next = 0;
@@ -325,8 +325,8 @@ void ProcessTimers::FireCpuLimit(Timer* timer) {
     Arm(timer, now);
     if (!reached) return;
   }
-  const bool hard = limit.maximum != kUnlimited &&
-                    static_cast<uint64_t>(now / kSecond) >= limit.maximum;
+  const bool hard =
+      limit.maximum != kUnlimited && static_cast<uint64_t>(now / kSecond) >= limit.maximum;
   (void)Task::SendGroupSignal(group_, KernelSignal(hard ? SIGKILL : SIGXCPU));
 }
 

@@ -2,7 +2,8 @@
 //
 // A timer over a CPU clock is a wall timer for the least time in which that clock can get there
 // (all threads running), looked at again when it fires: nothing ticks.
-// Own lock, taken before the tasks mutex (CPU clocks are read under it). Callbacks run on a worker outside any fiber.
+// Own lock, taken before the tasks mutex (CPU clocks are read under it). Callbacks run on a worker
+// outside any fiber.
 #pragma once
 
 #include <signal.h>
@@ -33,7 +34,7 @@ struct TimerNotify {
   int kind = SIGEV_SIGNAL;  // SIGEV_SIGNAL, SIGEV_NONE, SIGEV_THREAD_ID
   int signo = SIGALRM;
   uint64_t value = 0;
-  int tid = 0;              // SIGEV_THREAD_ID
+  int tid = 0;  // SIGEV_THREAD_ID
 };
 
 class ProcessTimers {
@@ -57,8 +58,8 @@ class ProcessTimers {
   // re-arms a periodic timer. Called with no lock.
   int TakeOverrun(int id);
 
-  void DeleteAll();       // exec, exit: POSIX timers
-  void StopIntervals();   // exit
+  void DeleteAll();      // exec, exit: POSIX timers
+  void StopIntervals();  // exit
   // RLIMIT_CPU may have changed (prlimit, fork): watches the CPU clock when there is a limit.
   void CheckCpuLimit();
 

@@ -11,15 +11,16 @@ class Task;
 struct WaitArgs {
   enum class Which { kAny, kPid, kGroup } which = Which::kAny;
   int id = 0;
-  int options = 0;  // WNOHANG, WEXITED, WSTOPPED, WCONTINUED, WNOWAIT, __WALL, __WCLONE, __WNOTHREAD
+  int options =
+      0;  // WNOHANG, WEXITED, WSTOPPED, WCONTINUED, WNOWAIT, __WALL, __WCLONE, __WNOTHREAD
 };
 
 struct WaitStatus {
-  int pid = 0;          // 0: WNOHANG and nothing to report
+  int pid = 0;  // 0: WNOHANG and nothing to report
   auth::Uid uid = 0;
-  int code = 0;         // CLD_*
-  int status = 0;       // si_status: exit code or signal
-  int raw_status = 0;   // wait4's status word
+  int code = 0;        // CLD_*
+  int status = 0;      // si_status: exit code or signal
+  int raw_status = 0;  // wait4's status word
   Usage usage;
 };
 

@@ -98,13 +98,26 @@ Result<> MemoryManager::Advise(platform::GuestThread& thread, uint64_t address, 
     Changed();
   };
   switch (advice) {
-    case MADV_DONTFORK: set(&Vma::dont_fork, true); break;
-    case MADV_DOFORK: set(&Vma::dont_fork, false); break;
-    case MADV_WIPEONFORK: set(&Vma::wipe_on_fork, true); break;
-    case MADV_KEEPONFORK: set(&Vma::wipe_on_fork, false); break;
-    case MADV_DONTDUMP: set(&Vma::dont_dump, true); break;
-    case MADV_DODUMP: set(&Vma::dont_dump, false); break;
-    default: break;
+    case MADV_DONTFORK:
+      set(&Vma::dont_fork, true);
+      break;
+    case MADV_DOFORK:
+      set(&Vma::dont_fork, false);
+      break;
+    case MADV_WIPEONFORK:
+      set(&Vma::wipe_on_fork, true);
+      break;
+    case MADV_KEEPONFORK:
+      set(&Vma::wipe_on_fork, false);
+      break;
+    case MADV_DONTDUMP:
+      set(&Vma::dont_dump, true);
+      break;
+    case MADV_DODUMP:
+      set(&Vma::dont_dump, false);
+      break;
+    default:
+      break;
   }
   return host;
 }
@@ -156,9 +169,9 @@ Result<> MemoryManager::Mincore(uint64_t address, std::span<uint8_t> out) const 
   // Pages of files are in the host's cache as far as we can tell.
   std::fill(out.begin(), out.end(), 1);
   for (PageRange r : anonymous) {
-    host_proc::ResidentPages(space_->host_pid(), r.start,
-                             out.subspan((r.start - address) / arch::kPageSize,
-                                         (r.end - r.start) / arch::kPageSize));
+    host_proc::ResidentPages(
+        space_->host_pid(), r.start,
+        out.subspan((r.start - address) / arch::kPageSize, (r.end - r.start) / arch::kPageSize));
   }
   return Ok();
 }

@@ -57,8 +57,8 @@ Result<size_t> GuestMemory::CopyOutSome(uint64_t to, std::span<const std::byte> 
   size_t done = 0;
   while (done < limit) {
     std::span<const std::byte> rest = in.subspan(done, limit - done);
-    Result<size_t> n = thread_ ? thread_->CopyOut(to + done, rest)
-                               : mm_->address_space().CopyOut(to + done, rest);
+    Result<size_t> n =
+        thread_ ? thread_->CopyOut(to + done, rest) : mm_->address_space().CopyOut(to + done, rest);
     if (!n || *n == 0) break;
     done += std::min(*n, rest.size());
   }

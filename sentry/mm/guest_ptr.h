@@ -33,9 +33,7 @@ class GuestPtr {
   constexpr GuestPtr<U> At(uint64_t bytes) const {
     return GuestPtr<U>(address_ + bytes);
   }
-  constexpr GuestPtr operator+(uint64_t n) const
-    requires(!std::is_void_v<T>)
-  {
+  constexpr GuestPtr operator+(uint64_t n) const requires(!std::is_void_v<T>) {
     return GuestPtr(address_ + n * sizeof(T));
   }
 

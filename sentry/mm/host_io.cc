@@ -41,7 +41,8 @@ Result<size_t> Read(int fd, int64_t offset, std::span<std::byte> out, bool in_me
     } else if (n.error() == Errno::kEAGAIN) {
       Result<size_t> rest = size_t{0};
       sched::Offload([&] {
-        rest = Retry([&] { return pread(fd, out.data() + done, out.size() - done, offset + done); });
+        rest =
+            Retry([&] { return pread(fd, out.data() + done, out.size() - done, offset + done); });
       });
       if (!rest && done == 0) return rest;
       if (!rest || *rest == 0) return done;

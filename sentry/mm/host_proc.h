@@ -27,8 +27,8 @@ ResidentUsage Resident(int host_pid);
 // Sets bit 0 of pages[i] to whether page `address / 4096 + i` is resident. False: not known.
 bool ResidentPages(int host_pid, uint64_t address, std::span<uint8_t> pages);
 
-// The same file, open for reading only (for a memfd, which is born writable): what a private mapping
-// in a stub must be made of. kENXIO when there is no /proc to ask.
+// The same file, open for reading only (for a memfd, which is born writable): what a private
+// mapping in a stub must be made of. kENXIO when there is no /proc to ask.
 Result<ScopedFd> ReopenReadOnly(int fd);
 
 }  // namespace host_proc

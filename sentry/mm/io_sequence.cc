@@ -179,8 +179,8 @@ Result<size_t> IoSequence::ReadFromHost(int fd, int64_t offset, size_t n, bool i
   size_t done = 0;
   n = std::min(n, remaining_);
   while (done < n) {
-    Result<size_t> got = ReadOnce(fd, offset < 0 ? -1 : offset + static_cast<int64_t>(done),
-                                  n - done, in_memory);
+    Result<size_t> got =
+        ReadOnce(fd, offset < 0 ? -1 : offset + static_cast<int64_t>(done), n - done, in_memory);
     if (!got && done == 0) return got;
     if (!got || *got == 0) break;
     done += *got;
@@ -224,8 +224,8 @@ Result<size_t> IoSequence::WriteToHost(int fd, int64_t offset, size_t n, int fla
   size_t done = 0;
   n = std::min(n, remaining_);
   while (done < n) {
-    Result<size_t> put = WriteOnce(fd, offset < 0 ? -1 : offset + static_cast<int64_t>(done),
-                                   n - done, flags);
+    Result<size_t> put =
+        WriteOnce(fd, offset < 0 ? -1 : offset + static_cast<int64_t>(done), n - done, flags);
     if (!put && done == 0) return put;
     if (!put || *put == 0) break;
     done += *put;

@@ -39,8 +39,8 @@ class IoSequence {
       : memory_(memory), ranges_({{address, length}}), remaining_(length) {}
   IoSequence(GuestMemory memory, Ranges ranges);
   // Memory of the sentry, for internal callers (the loader, sendfile's buffer, tests).
-  static IoSequence ForReading(std::span<std::byte> destination);    // filled with CopyOut
-  static IoSequence ForWriting(std::span<const std::byte> source);   // emptied with CopyIn
+  static IoSequence ForReading(std::span<std::byte> destination);   // filled with CopyOut
+  static IoSequence ForWriting(std::span<const std::byte> source);  // emptied with CopyIn
 
   // Bytes from the position to the end.
   size_t size() const { return remaining_; }
@@ -83,7 +83,7 @@ class IoSequence {
   Result<size_t> ReadOnce(int host_fd, int64_t offset, size_t n, bool in_memory);
   Result<size_t> WriteOnce(int host_fd, int64_t offset, size_t n, int flags);
 
-  GuestMemory memory_;   // mm() is null for sentry memory
+  GuestMemory memory_;  // mm() is null for sentry memory
   Ranges ranges_;
   size_t index_ = 0;     // of the range the position is in
   size_t in_range_ = 0;  // offset of the position in it

@@ -22,7 +22,8 @@ class IoSequenceTest : public testing::Test {
  protected:
   uint64_t Map(uint64_t pages) {
     return MUST(p.mm->Map(p.thread,
-                          {.length = pages * kPage, .protection = PROT_READ | PROT_WRITE,
+                          {.length = pages * kPage,
+                           .protection = PROT_READ | PROT_WRITE,
                            .flags = MAP_PRIVATE | MAP_ANONYMOUS},
                           {}));
   }

@@ -11,7 +11,7 @@ namespace msentry::mm {
 
 namespace {
 
-constexpr size_t kMaxMappings = 65530;  // vm.max_map_count
+constexpr size_t kMaxMappings = 65530;                                // vm.max_map_count
 constexpr uint64_t kLow32Start = 0x40000000, kLow32End = 0x80000000;  // MAP_32BIT
 constexpr int kProtGrowsDown = 0x01000000, kProtGrowsUp = 0x02000000, kProtSem = 0x8;
 constexpr int kProtMask = PROT_READ | PROT_WRITE | PROT_EXEC;
@@ -106,8 +106,8 @@ Result<uint64_t> MemoryManager::Place(uint64_t address, uint64_t length, int fla
     found = vmas_.FindGapTopDown(length);
     // Below the top is full: whatever is left anywhere.
     if (found == 0) {
-      found = vmas_.FindGapBottomUp(length, arch::kMinGuestAddress,
-                                    arch::kTaskSize - arch::kVdsoRoom);
+      found =
+          vmas_.FindGapBottomUp(length, arch::kMinGuestAddress, arch::kTaskSize - arch::kVdsoRoom);
     }
   }
   if (found == 0) return Errno::kENOMEM;

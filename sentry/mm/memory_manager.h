@@ -2,7 +2,8 @@
 // (CLONE_VM). It decides everything mmap(2) and its family decide; the pages themselves are the
 // host's (platform.h), which carries out what was decided as one batch a call.
 //
-//   uint64_t address = TRY(mm->Map(thread, {.length = n, .protection = ..., .flags = ...}, limits));
+//   uint64_t address = TRY(mm->Map(thread, {.length = n, .protection = ..., .flags = ...},
+//   limits));
 //
 // Callers: fibers of tasks of this address space, with their own GuestThread; the const queries
 // come from any fiber (procfs).
@@ -10,7 +11,8 @@
 // while the host works); the list itself is under `list_mutex_`, held for moments, so that the
 // checks of copies never wait for the host. Order: change_mutex_ → list_mutex_.
 // The host changes first, then the list. A copy that races with a change may be checked against the
-// old list: the host then refuses it, or the stub's fault fix-up swallows it, as if it had come later.
+// old list: the host then refuses it, or the stub's fault fix-up swallows it, as if it had come
+// later.
 #pragma once
 
 #include <atomic>
@@ -48,9 +50,9 @@ struct MemoryLimits {
 
 // Where things are placed in a new address space; chosen once, at exec.
 struct Layout {
-  uint64_t mmap_top = 0;     // mappings are placed downwards from here
-  uint64_t stack_top = 0;    // end of the stack's mapping
-  bool randomize = true;     // false: personality(2) has ADDR_NO_RANDOMIZE
+  uint64_t mmap_top = 0;   // mappings are placed downwards from here
+  uint64_t stack_top = 0;  // end of the stack's mapping
+  bool randomize = true;   // false: personality(2) has ADDR_NO_RANDOMIZE
   // Random addresses as Linux picks them, from the sentry's own randomness.
   static Layout Choose(bool randomize, uint64_t stack_limit);
 };
@@ -59,8 +61,8 @@ struct MapArgs {
   uint64_t address = 0;  // hint, or the place with MAP_FIXED
   uint64_t length = 0;
   int protection = 0;
-  int flags = 0;             // MAP_*
-  RefPtr<MappedFile> file;   // null with MAP_ANONYMOUS
+  int flags = 0;            // MAP_*
+  RefPtr<MappedFile> file;  // null with MAP_ANONYMOUS
   uint64_t offset = 0;
   VmaLabel label = VmaLabel::kNone;
 };
@@ -95,8 +97,8 @@ class MemoryManager : public RefCounted<MemoryManager> {
 
   Result<uint64_t> Map(platform::GuestThread& thread, MapArgs args, const MemoryLimits& limits);
   Result<> Unmap(platform::GuestThread& thread, uint64_t address, uint64_t length);
-  Result<> Protect(platform::GuestThread& thread, uint64_t address, uint64_t length,
-                   int protection, const MemoryLimits& limits);
+  Result<> Protect(platform::GuestThread& thread, uint64_t address, uint64_t length, int protection,
+                   const MemoryLimits& limits);
   Result<uint64_t> Remap(platform::GuestThread& thread, uint64_t old_address, uint64_t old_length,
                          uint64_t new_length, int flags, uint64_t new_address,
                          const MemoryLimits& limits);
@@ -149,8 +151,7 @@ class MemoryManager : public RefCounted<MemoryManager> {
 
   // Bytes from `address` on, at most `length`, that lie in mappings with `protection` (PROT_*); 0
   // when the first does not. Grows a stack to reach them when `thread` is given.
-  size_t Accessible(platform::GuestThread* thread, uint64_t address, size_t length,
-                    int protection);
+  size_t Accessible(platform::GuestThread* thread, uint64_t address, size_t length, int protection);
 
   // ---- Queries for procfs and limits; any fiber ----
 

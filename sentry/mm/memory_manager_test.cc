@@ -18,10 +18,9 @@ class MemoryManagerTest : public testing::Test {
  protected:
   Result<uint64_t> Map(uint64_t pages, int flags = kAnonymous, uint64_t at = 0,
                        int protection = kReadWrite) {
-    return p.mm->Map(p.thread,
-                     {.address = at, .length = pages * kPage, .protection = protection,
-                      .flags = flags},
-                     limits);
+    return p.mm->Map(
+        p.thread,
+        {.address = at, .length = pages * kPage, .protection = protection, .flags = flags}, limits);
   }
   uint64_t MustMap(uint64_t pages, int flags = kAnonymous, uint64_t at = 0,
                    int protection = kReadWrite) {
@@ -99,8 +98,7 @@ TEST_F(MemoryManagerTest, RemapGrowsInPlaceElseMoves) {
   EXPECT_EQ(MUST(p.mm->Remap(p.thread, a, kPage, 4 * kPage, 0, 0, limits)), a);
   EXPECT_EQ(Get(a + 3 * kPage), 0);
   MustMap(1, kAnonymous | MAP_FIXED, a + 4 * kPage, PROT_READ);
-  EXPECT_EQ(p.mm->Remap(p.thread, a, 4 * kPage, 8 * kPage, 0, 0, limits).error(),
-            Errno::kENOMEM);
+  EXPECT_EQ(p.mm->Remap(p.thread, a, 4 * kPage, 8 * kPage, 0, 0, limits).error(), Errno::kENOMEM);
   uint64_t b = MUST(p.mm->Remap(p.thread, a, 4 * kPage, 8 * kPage, MREMAP_MAYMOVE, 0, limits));
   EXPECT_NE(b, a);
   EXPECT_EQ(Get(b), 'x');
@@ -133,21 +131,21 @@ TEST_F(MemoryManagerTest, RemapDuplicatesSharedMemory) {
 TEST_F(MemoryManagerTest, RemapDontUnmapLeavesZeros) {
   uint64_t a = MustMap(2);
   Put(a, 'x');
-  uint64_t b = MUST(p.mm->Remap(p.thread, a, 2 * kPage, 2 * kPage,
-                                MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, limits));
+  uint64_t b = MUST(
+      p.mm->Remap(p.thread, a, 2 * kPage, 2 * kPage, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, 0, limits));
   EXPECT_EQ(Get(b), 'x');
   EXPECT_EQ(Get(a), 0);
 }
 
 TEST_F(MemoryManagerTest, RemapRejectsOverlapAndHoles) {
   uint64_t a = MustMap(4);
-  EXPECT_EQ(p.mm->Remap(p.thread, a, 2 * kPage, 2 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED,
-                        a + kPage, limits)
+  EXPECT_EQ(p.mm->Remap(p.thread, a, 2 * kPage, 2 * kPage, MREMAP_MAYMOVE | MREMAP_FIXED, a + kPage,
+                        limits)
                 .error(),
             Errno::kEINVAL);
-  EXPECT_EQ(p.mm->Remap(p.thread, a - 8 * kPage, kPage, 2 * kPage, MREMAP_MAYMOVE, 0, limits)
-                .error(),
-            Errno::kEFAULT);
+  EXPECT_EQ(
+      p.mm->Remap(p.thread, a - 8 * kPage, kPage, 2 * kPage, MREMAP_MAYMOVE, 0, limits).error(),
+      Errno::kEFAULT);
   EXPECT_EQ(p.mm->Remap(p.thread, a, 8 * kPage, 16 * kPage, MREMAP_MAYMOVE, 0, limits).error(),
             Errno::kEFAULT);
 }

@@ -145,8 +145,8 @@ Result<uint64_t> MemoryManager::Remap(platform::GuestThread& thread, uint64_t ol
     if (vma.locked) TRY(CheckLockLimit(added, limits, Errno::kEAGAIN));
     if (!fixed && !keep_old && old_length > 0 && old_end == vma.end) {
       const Vma* next = vmas_.FindAtOrAfter(old_end);
-      uint64_t room_end = next ? next->start - (next->grows_down ? kStackGuardGap : 0)
-                               : arch::kTaskSize;
+      uint64_t room_end =
+          next ? next->start - (next->grows_down ? kStackGuardGap : 0) : arch::kTaskSize;
       in_place = new_end > old_end && new_end <= room_end;
     }
     if (!in_place && !may_move) return Errno::kENOMEM;

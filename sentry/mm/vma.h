@@ -19,15 +19,15 @@ struct Vma {
   uint32_t max_protection = 7;  // what mprotect(2) may set (VM_MAYREAD...)
   bool shared = false;
   bool grows_down = false;
-  bool locked = false;          // mlock(2)
+  bool locked = false;  // mlock(2)
   bool no_reserve = false;
-  bool dont_fork = false;       // MADV_DONTFORK
-  bool wipe_on_fork = false;    // MADV_WIPEONFORK
-  bool dont_dump = false;       // MADV_DONTDUMP
+  bool dont_fork = false;     // MADV_DONTFORK
+  bool wipe_on_fork = false;  // MADV_WIPEONFORK
+  bool dont_dump = false;     // MADV_DONTDUMP
   VmaLabel label = VmaLabel::kNone;
-  RefPtr<MappedFile> file;      // null: anonymous
-  uint64_t offset = 0;          // of `start` in the file; for shared anonymous memory, in the object
-  uint64_t shared_id = 0;       // shared anonymous memory: identity of the object, else 0
+  RefPtr<MappedFile> file;  // null: anonymous
+  uint64_t offset = 0;      // of `start` in the file; for shared anonymous memory, in the object
+  uint64_t shared_id = 0;   // shared anonymous memory: identity of the object, else 0
 
   uint64_t length() const { return end - start; }
   bool readable() const { return protection & 1; }

@@ -77,7 +77,8 @@ Result<> Core::Init() {
   wake_fd_.Reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   doorbell_.Reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!epoll_ || !wake_fd_ || !doorbell_) return FromHost(errno);
-  for (auto [fd, id] : {std::pair(wake_fd_.get(), kWakeId), std::pair(doorbell_.get(), kDoorbellId)}) {
+  for (auto [fd, id] :
+       {std::pair(wake_fd_.get(), kWakeId), std::pair(doorbell_.get(), kDoorbellId)}) {
     epoll_event event{};
     event.events = EPOLLIN | EPOLLET;
     event.data.u64 = id;

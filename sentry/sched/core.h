@@ -12,9 +12,9 @@
 //
 // Idle workers all sleep in one epoll_wait; the kernel wakes the last that went to sleep, so the
 // work stays on a warm worker. A sleeper waits until the earliest timer only if no other sleeper's
-// timeout is as early. A worker that leaves fibers on the queue wakes another one, if none spins and
-// no wake-up is under way; Unpark() from within a worker never does so itself, since that worker
-// comes by the queue soon.
+// timeout is as early. A worker that leaves fibers on the queue wakes another one, if none spins
+// and no wake-up is under way; Unpark() from within a worker never does so itself, since that
+// worker comes by the queue soon.
 //
 // Locks: timer mutex -> queue mutex. Nothing else is taken under them; no callback runs under them.
 #pragma once
@@ -145,8 +145,8 @@ class Core {
   std::atomic<bool> wake_pending_{false};
 
   // Spin adaptation, role holder's (atomics because the role passes between workers).
-  std::atomic<int> failed_spins_{0};   // in a row
-  std::atomic<int> skip_spins_{0};     // idle periods still to pass without spinning
+  std::atomic<int> failed_spins_{0};  // in a row
+  std::atomic<int> skip_spins_{0};    // idle periods still to pass without spinning
 
   Mutex queue_mutex_;
   FiberList queue_ ABSL_GUARDED_BY(queue_mutex_);

@@ -134,8 +134,8 @@ Fiber::Fiber(internal::Core& core_in, std::string_view name_in, size_t stack_byt
   park_timer.fiber = this;
   context.stack_bottom = stack_.base + internal::kPage;
   context.stack_size = stack_.size - internal::kPage;
-  context.fcontext = internal::make_fcontext(stack_.base + stack_.size, context.stack_size,
-                                             internal::FiberEntry);
+  context.fcontext =
+      internal::make_fcontext(stack_.base + stack_.size, context.stack_size, internal::FiberEntry);
 #ifdef MSENTRY_TSAN
   context.tsan_fiber = __tsan_create_fiber(0);
 #endif

@@ -67,7 +67,9 @@ class Fiber {
   void MarkRunning() { word_.fetch_and(~kPhase, std::memory_order_acq_rel); }
   void MarkQueued() { word_.fetch_or(kQueued, std::memory_order_acq_rel); }
   // Takes the pending bits of `mask`.
-  uint32_t TakeBits(uint32_t mask) { return word_.fetch_and(~mask, std::memory_order_acq_rel) & mask; }
+  uint32_t TakeBits(uint32_t mask) {
+    return word_.fetch_and(~mask, std::memory_order_acq_rel) & mask;
+  }
 
   void RunBody();
 

@@ -26,8 +26,8 @@ Result<> AddToEpoll(int epoll_fd, HostFdState& state, uint32_t events) {
 
 }  // namespace
 
-Result<std::shared_ptr<HostFdState>> HostFdTable::Add(
-    int epoll_fd, int fd, uint32_t events, absl::AnyInvocable<void(uint32_t)> callback) {
+Result<std::shared_ptr<HostFdState>> HostFdTable::Add(int epoll_fd, int fd, uint32_t events,
+                                                      absl::AnyInvocable<void(uint32_t)> callback) {
   auto state = std::make_shared<HostFdState>();
   state->fd = fd;
   state->callback = std::move(callback);
@@ -108,6 +108,8 @@ Result<std::unique_ptr<HostFdWatch>> HostFdWatch::Create(
   return std::unique_ptr<HostFdWatch>(new HostFdWatch(std::move(impl)));
 }
 
-HostFdWatch::~HostFdWatch() { impl_->core->host_fds().Remove(impl_->core->epoll_fd(), *impl_->state); }
+HostFdWatch::~HostFdWatch() {
+  impl_->core->host_fds().Remove(impl_->core->epoll_fd(), *impl_->state);
+}
 
 }  // namespace msentry::sched

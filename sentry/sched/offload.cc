@@ -1,4 +1,5 @@
-// Offload: host calls that block for long run on helper threads, made on demand and kept for a while.
+// Offload: host calls that block for long run on helper threads, made on demand and kept for a
+// while.
 #include <condition_variable>
 #include <mutex>
 #include <thread>

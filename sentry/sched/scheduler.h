@@ -2,7 +2,8 @@
 //
 // Every guest task, and every other activity that must be able to wait, is a fiber
 // (Boost.Context; fiber.cc holds the one place that switches, with the sanitizers' hooks).
-// A fiber that waits is parked and costs its stack's touched pages; the worker goes on with another.
+// A fiber that waits is parked and costs its stack's touched pages; the worker goes on with
+// another.
 //
 //   Scheduler::Options options{.workers = 2};
 //   auto scheduler = MUST(Scheduler::Create(options));
@@ -107,8 +108,8 @@ class Scheduler {
  public:
   struct Options {
     int workers = 2;
-    size_t stack_bytes = 64 * 1024;   // per fiber, with a guard page; touched pages only cost
-    int64_t spin_ns = 5000;           // 0: never spin (one CPU)
+    size_t stack_bytes = 64 * 1024;  // per fiber, with a guard page; touched pages only cost
+    int64_t spin_ns = 5000;          // 0: never spin (one CPU)
   };
   static Result<std::unique_ptr<Scheduler>> Create(const Options& options);
   ~Scheduler();

@@ -98,9 +98,7 @@ Result<vfs::Location> LocationOfPath(Task& t, uint64_t path_address, bool follow
   Walk walk(t);
   return vfs::PathWalker(walk.context, follow ? vfs::kWalkFollow : 0u).Resolve(path);
 }
-Result<vfs::Location> LocationOfFd(Task& t, int fd) {
-  return TRY(t.GetFile(fd))->location();
-}
+Result<vfs::Location> LocationOfFd(Task& t, int fd) { return TRY(t.GetFile(fd))->location(); }
 
 Result<std::string> CopyInName(Task& t, uint64_t address) {
   Result<std::string> name = t.memory().CopyInString(GuestPtr<char>(address), kXattrNameMax + 1);

@@ -11,7 +11,12 @@ namespace futex_calls {
 using namespace arg;  // the kinds, inside this list only
 // clang-format off: one line a call
 inline constexpr SyscallEntry kTable[] = {
-    {202, "futex", SysFutex, {{kPtr, kInt, kInt, kPtr, kPtr, kHex}}, Support::kPartial, "no priority inheritance, FUTEX_WAKE_OP is not atomic"},
+    {202,
+     "futex",
+     SysFutex,
+     {{kPtr, kInt, kInt, kPtr, kPtr, kHex}},
+     Support::kPartial,
+     "no priority inheritance, FUTEX_WAKE_OP is not atomic"},
     {449, "futex_waitv", nullptr, {{kPtr, kInt, kFlags, kPtr, kInt}}, Support::kUnsupported},
 };
 // clang-format on

@@ -24,7 +24,11 @@ inline constexpr SyscallEntry kTable[] = {
     {240, "mq_open", nullptr, {{kPath, kFlags, kMode, In(64)}}, Support::kUnsupported},
     {241, "mq_unlink", nullptr, {{kPath}}, Support::kUnsupported},
     {242, "mq_timedsend", nullptr, {{kFd, BufIn(2), kInt, kInt, In(16)}}, Support::kUnsupported},
-    {243, "mq_timedreceive", nullptr, {{kFd, BufOut(2), kInt, Out(4), In(16)}}, Support::kUnsupported},
+    {243,
+     "mq_timedreceive",
+     nullptr,
+     {{kFd, BufOut(2), kInt, Out(4), In(16)}},
+     Support::kUnsupported},
     {244, "mq_notify", nullptr, {{kFd, In(64)}}, Support::kUnsupported},
     {245, "mq_getsetattr", nullptr, {{kFd, In(64), Out(64)}}, Support::kUnsupported},
 };

@@ -28,7 +28,11 @@ namespace socket_calls {
 using namespace arg;  // the kinds, inside this list only
 // clang-format off: one line a call
 inline constexpr SyscallEntry kTable[] = {
-    {41, "socket", SysSocket, {{kInt, kInt, kInt}}, Support::kPartial,
+    {41,
+     "socket",
+     SysSocket,
+     {{kInt, kInt, kInt}},
+     Support::kPartial,
      "AF_UNIX; AF_INET and AF_INET6 over the loopback; AF_NETLINK to ask about it"},
     {42, "connect", SysConnect, {{kFd, BufIn(2), kInt}}, Support::kFull},
     {43, "accept", SysAccept, {{kFd, kPtr, kPtr}}, Support::kFull},

@@ -19,7 +19,11 @@ inline constexpr SyscallEntry kTable[] = {
     {275, "splice", SysSplice, {{kFd, kPtr, kFd, kPtr, kInt, kFlags}}, Support::kFull},
     {276, "tee", SysTee, {{kFd, kFd, kInt, kFlags}}, Support::kFull},
     {278, "vmsplice", SysVmsplice, {{kFd, kPtr, kInt, kFlags}}, Support::kFull},
-    {326, "copy_file_range", SysCopyFileRange, {{kFd, kPtr, kFd, kPtr, kInt, kFlags}}, Support::kFull},
+    {326,
+     "copy_file_range",
+     SysCopyFileRange,
+     {{kFd, kPtr, kFd, kPtr, kInt, kFlags}},
+     Support::kFull},
 };
 // clang-format on
 }  // namespace splice_calls

@@ -240,10 +240,14 @@ namespace {
 // Words of each set in the ABI's version; 0: unknown (the kernel answers with its own version).
 int CapWords(uint32_t version) {
   switch (version) {
-    case _LINUX_CAPABILITY_VERSION_1: return 1;
-    case _LINUX_CAPABILITY_VERSION_2: return 2;
-    case _LINUX_CAPABILITY_VERSION_3: return 2;
-    default: return 0;
+    case _LINUX_CAPABILITY_VERSION_1:
+      return 1;
+    case _LINUX_CAPABILITY_VERSION_2:
+      return 2;
+    case _LINUX_CAPABILITY_VERSION_3:
+      return 2;
+    default:
+      return 0;
   }
 }
 

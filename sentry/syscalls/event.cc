@@ -37,9 +37,9 @@ Result<int64_t> Pipe(Task& t, uint64_t address, int flags) {
 
 Result<int64_t> EventFd(Task& t, uint32_t initial, int flags) {
   if (flags & ~(EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE)) return Errno::kEINVAL;
-  return TRY(t.InstallFile(eventfs::MakeEventFd(t.FileContext(), initial, flags & EFD_SEMAPHORE,
-                                                flags & EFD_NONBLOCK),
-                           flags & EFD_CLOEXEC));
+  return TRY(t.InstallFile(
+      eventfs::MakeEventFd(t.FileContext(), initial, flags & EFD_SEMAPHORE, flags & EFD_NONBLOCK),
+      flags & EFD_CLOEXEC));
 }
 
 // ---- signalfd ----
@@ -123,9 +123,9 @@ Result<int64_t> SysTimerfdCreate(Task& t, const SyscallArgs& a) {
     default:
       return Errno::kEINVAL;
   }
-  return TRY(t.InstallFile(eventfs::MakeTimerFd(t.FileContext(), clock, flags & TFD_NONBLOCK,
-                                                t.kernel().scheduler()),
-                           flags & TFD_CLOEXEC));
+  return TRY(t.InstallFile(
+      eventfs::MakeTimerFd(t.FileContext(), clock, flags & TFD_NONBLOCK, t.kernel().scheduler()),
+      flags & TFD_CLOEXEC));
 }
 
 Result<int64_t> SysTimerfdSettime(Task& t, const SyscallArgs& a) {

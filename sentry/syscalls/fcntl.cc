@@ -159,10 +159,10 @@ Result<int64_t> GetOwnerEx(Task& t, FileDescription& file, uint64_t address) {
 
 Result<int64_t> DupFrom(Task& t, RefPtr<FileDescription> file, int lowest, bool close_on_exec) {
   if (lowest < 0) return Errno::kEINVAL;
-  return TRY(t.fd_table().Install(std::move(file),
-                                  {.close_on_exec = close_on_exec,
-                                   .lowest = lowest,
-                                   .limit = t.group().limits().Soft(RLIMIT_NOFILE)}));
+  return TRY(
+      t.fd_table().Install(std::move(file), {.close_on_exec = close_on_exec,
+                                             .lowest = lowest,
+                                             .limit = t.group().limits().Soft(RLIMIT_NOFILE)}));
 }
 
 Result<int64_t> PipeSize(Task& t, FileDescription& file, int command, uint64_t argument) {
@@ -209,8 +209,7 @@ Result<int64_t> Fcntl(Task& t, RefPtr<FileDescription> file, int fd, int command
     case F_SETOWN: {
       const int id = static_cast<int>(argument);
       if (id == INT32_MIN) return Errno::kEINVAL;
-      return SetOwner(t, *file,
-                      id < 0 ? vfs::AsyncOwner::kProcessGroup : vfs::AsyncOwner::kProcess,
+      return SetOwner(t, *file, id < 0 ? vfs::AsyncOwner::kProcessGroup : vfs::AsyncOwner::kProcess,
                       id < 0 ? -id : id);
     }
     case F_GETOWN: {

@@ -18,9 +18,8 @@ Result<int64_t> WaitUntil(Task& t, uint64_t address, bool shared, uint32_t expec
   if (result.ok()) return 0;
   if (result.error() != Errno::kEINTR) return result.error();
   if (deadline == sched::kNever) return Errno::kERESTARTSYS;
-  t.SetRestartBlock([=](Task& again) {
-    return WaitUntil(again, address, shared, expected, bitset, deadline);
-  });
+  t.SetRestartBlock(
+      [=](Task& again) { return WaitUntil(again, address, shared, expected, bitset, deadline); });
   return Errno::kERESTART_RESTARTBLOCK;
 }
 
@@ -31,10 +30,10 @@ Result<int64_t> Wait(Task& t, const SyscallArgs& a, int command, bool shared, bo
     const auto ts = TRY(t.memory().CopyIn(GuestPtr<abi::Timespec>(a[3])));
     if (!abi::IsValid(ts)) return Errno::kEINVAL;
     // FUTEX_WAIT counts from now, FUTEX_WAIT_BITSET to a point in time.
-    deadline = command == FUTEX_WAIT
-                   ? DeadlineAfter(abi::ToNs(ts))
-                   : TRY(kernel::DeadlineOf(realtime ? CLOCK_REALTIME : CLOCK_MONOTONIC,
-                                            abi::ToNs(ts)));
+    deadline =
+        command == FUTEX_WAIT
+            ? DeadlineAfter(abi::ToNs(ts))
+            : TRY(kernel::DeadlineOf(realtime ? CLOCK_REALTIME : CLOCK_MONOTONIC, abi::ToNs(ts)));
   }
   return WaitUntil(t, a[0], shared, a.Uint(2), bitset, deadline);
 }

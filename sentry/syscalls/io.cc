@@ -128,8 +128,8 @@ Result<int64_t> SysPwritev2(Task& t, const SyscallArgs& a) {
   const int flags = a.Int(5);
   TRY(CheckRwFlags(*file, flags, true));
   mm::IoSequence from = TRY(t.memory().CopyInIovec(a[1], a[2]));
-  const int64_t n = TRY(a.Long(3) == -1 ? WriteHere(t, a.Int(0), from)
-                                        : WriteAt(t, a.Int(0), from, a.Long(3)));
+  const int64_t n =
+      TRY(a.Long(3) == -1 ? WriteHere(t, a.Int(0), from) : WriteAt(t, a.Int(0), from, a.Long(3)));
   if (n > 0 && (flags & (RWF_DSYNC | RWF_SYNC))) {
     TRY(file->Fsync(t.FileContext(), !(flags & RWF_SYNC)));
   }

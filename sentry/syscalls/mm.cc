@@ -21,8 +21,8 @@ Result<int64_t> Zero(const Result<>& result) {
 }  // namespace
 
 Result<int64_t> SysMmap(kernel::Task& t, const SyscallArgs& a) {
-  mm::MapArgs args{.address = a[0], .length = a[1], .protection = a.Int(2), .flags = a.Int(3),
-                   .offset = a[5]};
+  mm::MapArgs args{
+      .address = a[0], .length = a[1], .protection = a.Int(2), .flags = a.Int(3), .offset = a[5]};
   if (!mm::IsPageAligned(args.offset)) return Errno::kEINVAL;
   if ((args.flags & MAP_ANONYMOUS) != 0) {
     args.offset = 0;

@@ -29,11 +29,10 @@ constexpr uint64_t kPathFlags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 Result<> WaitForPeer(Task& t, FileDescription& file) {
   auto* fifo = vfs::FileCast<pipefs::PipeFile>(file);
   if (fifo == nullptr || fifo->is_nonblocking()) return Ok();
-  return t.BlockOn(fifo->wait_queue(), sched::kAllEvents, sched::kNever,
-                   [&]() -> Result<> {
-                     if (fifo->HasPeer()) return Ok();
-                     return Errno::kEAGAIN;
-                   });
+  return t.BlockOn(fifo->wait_queue(), sched::kAllEvents, sched::kNever, [&]() -> Result<> {
+    if (fifo->HasPeer()) return Ok();
+    return Errno::kEAGAIN;
+  });
 }
 
 Result<int64_t> OpenPath(Task& t, int dirfd, uint64_t path_address, const vfs::OpenHow& how) {
@@ -41,7 +40,8 @@ Result<int64_t> OpenPath(Task& t, int dirfd, uint64_t path_address, const vfs::O
   Walk walk(t);
   TRY(walk.StartAt(t, dirfd, path));
   RefPtr<FileDescription> file = TRY(vfs::Open(walk.context, path, how));
-  if (file->inode().type() == S_IFIFO) [[unlikely]] TRY(WaitForPeer(t, *file));
+  if (file->inode().type() == S_IFIFO) [[unlikely]]
+    TRY(WaitForPeer(t, *file));
   return TRY(t.InstallFile(std::move(file), how.flags & O_CLOEXEC));
 }
 
@@ -105,8 +105,9 @@ Result<int64_t> SysCloseRange(Task& t, const SyscallArgs& a) {
   if (flags & ~(CLOSE_RANGE_UNSHARE | CLOSE_RANGE_CLOEXEC)) return Errno::kEINVAL;
   if (first > last) return Errno::kEINVAL;
   if (flags & CLOSE_RANGE_UNSHARE) t.UnshareFdTable();
-  t.fd_table().CloseRange(first, last, flags & CLOSE_RANGE_CLOEXEC,
-                          [&](RefPtr<FileDescription> file) { (void)t.CloseFile(std::move(file)); });
+  t.fd_table().CloseRange(
+      first, last, flags & CLOSE_RANGE_CLOEXEC,
+      [&](RefPtr<FileDescription> file) { (void)t.CloseFile(std::move(file)); });
   return 0;
 }
 
@@ -118,8 +119,8 @@ namespace {
 
 Result<int64_t> DupTo(Task& t, int from, int to, bool close_on_exec) {
   RefPtr<FileDescription> file = TRY(t.GetFile(from, /*path_only_too=*/true));
-  RefPtr<FileDescription> old = TRY(t.fd_table().Replace(
-      to, std::move(file), close_on_exec, t.group().limits().Soft(RLIMIT_NOFILE)));
+  RefPtr<FileDescription> old = TRY(t.fd_table().Replace(to, std::move(file), close_on_exec,
+                                                         t.group().limits().Soft(RLIMIT_NOFILE)));
   // It is closed as close(2) would, but its errors are nobody's.
   if (old) (void)t.CloseFile(std::move(old));
   return to;

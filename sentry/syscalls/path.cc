@@ -183,7 +183,9 @@ Result<int64_t> SysChroot(Task& t, const SyscallArgs& a) {
   return 0;
 }
 
-Result<int64_t> SysUmask(Task& t, const SyscallArgs& a) { return t.fs().set_umask(a.Uint(0) & 0777); }
+Result<int64_t> SysUmask(Task& t, const SyscallArgs& a) {
+  return t.fs().set_umask(a.Uint(0) & 0777);
+}
 
 Result<int64_t> SysMkdir(Task& t, const SyscallArgs& a) {
   return MkdirAt(t, AT_FDCWD, a[0], a.Uint(1));
@@ -197,7 +199,9 @@ Result<int64_t> SysMknod(Task& t, const SyscallArgs& a) {
 Result<int64_t> SysMknodat(Task& t, const SyscallArgs& a) {
   return MknodAt(t, a.Int(0), a[1], a.Uint(2), a.Uint(3));
 }
-Result<int64_t> SysRmdir(Task& t, const SyscallArgs& a) { return UnlinkAt(t, AT_FDCWD, a[0], true); }
+Result<int64_t> SysRmdir(Task& t, const SyscallArgs& a) {
+  return UnlinkAt(t, AT_FDCWD, a[0], true);
+}
 Result<int64_t> SysUnlink(Task& t, const SyscallArgs& a) {
   return UnlinkAt(t, AT_FDCWD, a[0], false);
 }

@@ -136,8 +136,7 @@ struct FdSets {
   }
 };
 
-constexpr sched::EventMask kSelectIn =
-    POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR;
+constexpr sched::EventMask kSelectIn = POLLRDNORM | POLLRDBAND | POLLIN | POLLHUP | POLLERR;
 constexpr sched::EventMask kSelectOut = POLLWRBAND | POLLWRNORM | POLLOUT | POLLERR;
 constexpr sched::EventMask kSelectExcept = POLLPRI;
 

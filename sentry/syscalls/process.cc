@@ -163,8 +163,8 @@ Result<int64_t> SysWait4(Task& t, const SyscallArgs& a) {
 }
 
 Result<int64_t> SysWaitid(Task& t, const SyscallArgs& a) {
-  constexpr int kAllowed = WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | kWaitNoThread |
-                           kWaitAll | kWaitClone;
+  constexpr int kAllowed =
+      WNOHANG | WNOWAIT | WEXITED | WSTOPPED | WCONTINUED | kWaitNoThread | kWaitAll | kWaitClone;
   const int options = a.Int(3);
   if ((options & ~kAllowed) || !(options & (WEXITED | WSTOPPED | WCONTINUED))) {
     return Errno::kEINVAL;
@@ -182,8 +182,7 @@ Result<int64_t> SysWaitid(Task& t, const SyscallArgs& a) {
       break;
     case P_PGID:
       if (id < 0) return Errno::kEINVAL;
-      args = {Which::kGroup,
-              id == 0 ? static_cast<int>(TRY(t.kernel().GetPgid(t, 0))) : id, 0};
+      args = {Which::kGroup, id == 0 ? static_cast<int>(TRY(t.kernel().GetPgid(t, 0))) : id, 0};
       break;
     case P_PIDFD:
       args = {Which::kPid, TRY(kernel::GroupOfPidFd(t, id))->tgid(), 0};
@@ -241,8 +240,8 @@ Result<int64_t> SysPersonality(Task& t, const SyscallArgs& a) {
 Result<int64_t> SysUnshare(Task& t, const SyscallArgs& a) {
   constexpr uint64_t kNamespaces = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER |
                                    CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP | kCloneNewTime;
-  constexpr uint64_t kShared = CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_VM | CLONE_SIGHAND |
-                               CLONE_THREAD;
+  constexpr uint64_t kShared =
+      CLONE_FS | CLONE_FILES | CLONE_SYSVSEM | CLONE_VM | CLONE_SIGHAND | CLONE_THREAD;
   const uint64_t flags = a[0];
   if (flags & ~(kNamespaces | kShared)) return Errno::kEINVAL;
   if (flags & kNamespaces) {

@@ -69,8 +69,8 @@ Result<Transfer> Prepare(kernel::Task& t, const SyscallArgs& a) {
   if (!procfs::CheckInspect(*t.creds(), t.tgid(), *target, procfs::WhichIds::kReal)) {
     return Errno::kEPERM;
   }
-  transfer.remote = mm::IoSequence(mm::GuestMemory(transfer.target.get(), nullptr),
-                                   std::move(ranges));
+  transfer.remote =
+      mm::IoSequence(mm::GuestMemory(transfer.target.get(), nullptr), std::move(ranges));
   return transfer;
 }
 

@@ -1,5 +1,5 @@
-// Scheduling policy, priority, affinity. Parameters are stored, inherited and reported; the sentry's
-// scheduler treats all tasks alike, and guest code runs where the host puts it.
+// Scheduling policy, priority, affinity. Parameters are stored, inherited and reported; the
+// sentry's scheduler treats all tasks alike, and guest code runs where the host puts it.
 #include <sched.h>
 #include <sys/resource.h>
 
@@ -114,8 +114,7 @@ Result<int64_t> SysSetpriority(Task& t, const SyscallArgs& a) {
     if (!MayChange(t, *task)) return Errno::kEPERM;
     Task::Scheduling s = task->scheduling();
     const uint64_t allowed = task->group().limits().Soft(RLIMIT_NICE);
-    if (nice < s.nice && static_cast<uint64_t>(20 - nice) > allowed &&
-        !t.HasCap(auth::Cap::kSysNice)) {
+    if (nice<s.nice&& static_cast<uint64_t>(20 - nice)> allowed && !t.HasCap(auth::Cap::kSysNice)) {
       return Errno::kEACCES;
     }
     s.nice = nice;

@@ -58,10 +58,17 @@ Result<int64_t> SysRtSigprocmask(Task& t, const SyscallArgs& a) {
   if (a[1] != 0) {
     const SigSet set = TRY(t.memory().CopyIn(GuestPtr<SigSet>(a[1])));
     switch (a.Int(0)) {
-      case SIG_BLOCK: t.SetSignalMask(old | set); break;
-      case SIG_UNBLOCK: t.SetSignalMask(old & ~set); break;
-      case SIG_SETMASK: t.SetSignalMask(set); break;
-      default: return Errno::kEINVAL;
+      case SIG_BLOCK:
+        t.SetSignalMask(old | set);
+        break;
+      case SIG_UNBLOCK:
+        t.SetSignalMask(old & ~set);
+        break;
+      case SIG_SETMASK:
+        t.SetSignalMask(set);
+        break;
+      default:
+        return Errno::kEINVAL;
     }
   }
   if (a[2] != 0) TRY(t.memory().CopyOut(GuestPtr<SigSet>(a[2]), old));
@@ -156,8 +163,8 @@ Result<int64_t> SysRtSigtimedwait(Task& t, const SyscallArgs& a) {
 Result<int64_t> SysSigaltstack(Task& t, const SyscallArgs& a) {
   const abi::SigAltStack old = t.alt_stack;
   const uint64_t sp = t.registers().rsp;
-  const bool in_use = !(old.flags & (SS_DISABLE | abi::kSsAutodisarm)) && sp > old.sp &&
-                      sp - old.sp <= old.size;
+  const bool in_use =
+      !(old.flags & (SS_DISABLE | abi::kSsAutodisarm)) && sp > old.sp && sp - old.sp <= old.size;
   if (a[0] != 0) {
     const auto next = TRY(t.memory().CopyIn(GuestPtr<abi::SigAltStack>(a[0])));
     if (in_use) return Errno::kEPERM;

@@ -87,8 +87,7 @@ Result<int64_t> SysSocket(Task& t, const SyscallArgs& a) {
 Result<int64_t> SysSocketpair(Task& t, const SyscallArgs& a) {
   const int type = TRY(CheckType(a.Int(1)));
   if (a.Int(0) != AF_UNIX) {
-    return a.Int(0) == AF_INET || a.Int(0) == AF_INET6 ? Errno::kEOPNOTSUPP
-                                                       : Errno::kEAFNOSUPPORT;
+    return a.Int(0) == AF_INET || a.Int(0) == AF_INET6 ? Errno::kEOPNOTSUPP : Errno::kEAFNOSUPPORT;
   }
   if (a.Int(2) != 0 && a.Int(2) != AF_UNIX) return Errno::kEPROTONOSUPPORT;
   if (type != SOCK_STREAM && type != SOCK_DGRAM && type != SOCK_SEQPACKET && type != SOCK_RAW) {

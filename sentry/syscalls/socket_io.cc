@@ -103,8 +103,8 @@ Result<size_t> CopyOutControl(Task& t, net::ReceiveArgs& args, const abi::Msghdr
                               bool close_on_exec) {
   ControlWriter writer(t, header);
   if (args.control.credentials) {
-    if (!TRY(writer.Add(SCM_CREDENTIALS,
-                        std::as_bytes(std::span(&*args.control.credentials, 1))))) {
+    if (!TRY(
+            writer.Add(SCM_CREDENTIALS, std::as_bytes(std::span(&*args.control.credentials, 1))))) {
       args.message_flags |= MSG_CTRUNC;
     }
   }
@@ -148,8 +148,7 @@ Result<int64_t> Send(Task& t, net::Socket& socket, mm::IoSequence& from, net::Se
     done += *n;
   }
   if (!n.ok() && done == 0) {
-    if (n.error() == Errno::kEPIPE && !(args.flags & MSG_NOSIGNAL) &&
-        socket.type() != SOCK_DGRAM) {
+    if (n.error() == Errno::kEPIPE && !(args.flags & MSG_NOSIGNAL) && socket.type() != SOCK_DGRAM) {
       RaiseSigpipe(t);
     }
     return n.error();
@@ -196,13 +195,12 @@ Result<int64_t> Receive(Task& t, net::Socket& socket, mm::IoSequence& to, net::R
 }
 
 // The results of recvmsg(2) that go back into the header at `address`.
-Result<> CopyOutHeader(Task& t, uint64_t address, const abi::Msghdr& header,
-                       net::ReceiveArgs& args, size_t control_used) {
+Result<> CopyOutHeader(Task& t, uint64_t address, const abi::Msghdr& header, net::ReceiveArgs& args,
+                       size_t control_used) {
   const mm::GuestMemory memory = t.memory();
   if (header.name != 0) {
-    TRY(memory.CopyOutBytes(header.name,
-                            {args.from.data(),
-                             std::min<size_t>(args.from.size(), header.namelen)}));
+    TRY(memory.CopyOutBytes(
+        header.name, {args.from.data(), std::min<size_t>(args.from.size(), header.namelen)}));
     TRY(memory.CopyOut(GuestPtr<uint32_t>(address + offsetof(abi::Msghdr, namelen)),
                        static_cast<uint32_t>(args.from.size())));
   }
@@ -272,8 +270,8 @@ Result<int64_t> SysSendmmsg(Task& t, const SyscallArgs& a) {
     Result<int64_t> n =
         header.ok() ? SendMsg(t, *socket, *header, a.Int(3)) : Result<int64_t>(header.error());
     if (n.ok()) {
-      const Result<> stored = t.memory().CopyOut(
-          at.At<uint32_t>(offsetof(abi::Mmsghdr, len)), static_cast<uint32_t>(*n));
+      const Result<> stored = t.memory().CopyOut(at.At<uint32_t>(offsetof(abi::Mmsghdr, len)),
+                                                 static_cast<uint32_t>(*n));
       if (!stored.ok()) n = stored.error();
     }
     if (!n.ok()) {
@@ -294,11 +292,11 @@ Result<int64_t> SysRecvmmsg(Task& t, const SyscallArgs& a) {
   unsigned received = 0;
   for (; received < count; received++) {
     const auto at = messages + received;
-    Result<int64_t> n = ReceiveMsg(t, *socket, at.address(), flags & ~MSG_WAITFORONE,
-                                   socket->ReadTimeoutNs());
+    Result<int64_t> n =
+        ReceiveMsg(t, *socket, at.address(), flags & ~MSG_WAITFORONE, socket->ReadTimeoutNs());
     if (n.ok()) {
-      const Result<> stored = t.memory().CopyOut(
-          at.At<uint32_t>(offsetof(abi::Mmsghdr, len)), static_cast<uint32_t>(*n));
+      const Result<> stored = t.memory().CopyOut(at.At<uint32_t>(offsetof(abi::Mmsghdr, len)),
+                                                 static_cast<uint32_t>(*n));
       if (!stored.ok()) n = stored.error();
     }
     if (!n.ok()) {

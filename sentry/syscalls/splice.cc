@@ -12,8 +12,7 @@ namespace msentry::syscalls {
 namespace {
 
 constexpr size_t kPiece = 65536;
-constexpr uint32_t kSpliceFlags =
-    SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
+constexpr uint32_t kSpliceFlags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT;
 
 // One end of a transfer: a file at its position, or at an offset of the caller's.
 struct End {
@@ -66,13 +65,13 @@ Result<int64_t> Transfer(Task& t, End in, End out, size_t n, bool wait, End* in_
     size_t want = std::min(n - done, buffer.size());
     if (out_pipe != nullptr) {
       // Room first: bytes taken out of a pipe cannot be put back.
-      Result<size_t> room = Retry(t, out.file, kWriteEvents, wait && done == 0,
-                                  [&]() -> Result<size_t> {
-                                    if (out_pipe->pipe().readers() == 0) return Errno::kEPIPE;
-                                    const size_t room_now = out_pipe->pipe().Room();
-                                    if (room_now < pipefs::Pipe::kAtomicWrite) return Errno::kEAGAIN;
-                                    return room_now;
-                                  });
+      Result<size_t> room =
+          Retry(t, out.file, kWriteEvents, wait && done == 0, [&]() -> Result<size_t> {
+            if (out_pipe->pipe().readers() == 0) return Errno::kEPIPE;
+            const size_t room_now = out_pipe->pipe().Room();
+            if (room_now < pipefs::Pipe::kAtomicWrite) return Errno::kEAGAIN;
+            return room_now;
+          });
       if (!room.ok()) {
         failed = room;
         break;
@@ -80,8 +79,8 @@ Result<int64_t> Transfer(Task& t, End in, End out, size_t n, bool wait, End* in_
       want = std::min(want, *room);
     }
     const std::span<std::byte> piece(buffer.data(), want);
-    Result<size_t> got = Retry(t, in.file, kReadEvents, wait && done == 0,
-                               [&] { return in.Read(ctx, piece); });
+    Result<size_t> got =
+        Retry(t, in.file, kReadEvents, wait && done == 0, [&] { return in.Read(ctx, piece); });
     if (!got.ok()) {
       failed = got;
       break;
@@ -90,9 +89,9 @@ Result<int64_t> Transfer(Task& t, End in, End out, size_t n, bool wait, End* in_
     in.Advance(*got);
     size_t written = 0;
     while (written < *got) {
-      Result<size_t> put =
-          Retry(t, out.file, kWriteEvents, true,
-                [&] { return out.Write(ctx, piece.subspan(written, *got - written)); });
+      Result<size_t> put = Retry(t, out.file, kWriteEvents, true, [&] {
+        return out.Write(ctx, piece.subspan(written, *got - written));
+      });
       if (!put.ok()) {
         failed = put;
         break;
@@ -130,8 +129,8 @@ Result<int64_t> SysSendfile(Task& t, const SyscallArgs& a) {
   if (out->flags() & O_APPEND) return Errno::kEINVAL;
   const std::optional<int64_t> offset = TRY(CopyInOffset(t, a[2]));
   End source{*in, offset}, target{*out, std::nullopt};
-  const int64_t n = TRY(Transfer(t, source, target, std::min<uint64_t>(a[3], abi::kRwMax),
-                                 true, &source, &target));
+  const int64_t n = TRY(
+      Transfer(t, source, target, std::min<uint64_t>(a[3], abi::kRwMax), true, &source, &target));
   TRY(CopyOutOffset(t, a[2], source));
   return n;
 }
@@ -199,8 +198,8 @@ Result<int64_t> SysVmsplice(Task& t, const SyscallArgs& a) {
   // The pages are copied, not shared: the same but for speed.
   if (a.Uint(3) & SPLICE_F_NONBLOCK) {
     const vfs::OpContext ctx = t.FileContext();
-    return static_cast<int64_t>(TRY(file->writable() ? vfs::WriteFile(ctx, *file, data)
-                                                     : vfs::ReadFile(ctx, *file, data)));
+    return static_cast<int64_t>(
+        TRY(file->writable() ? vfs::WriteFile(ctx, *file, data) : vfs::ReadFile(ctx, *file, data)));
   }
   return file->writable() ? WriteBlocking(t, *file, data) : ReadBlocking(t, *file, data);
 }

@@ -108,8 +108,9 @@ abi::Statfs ToStatfs(const vfs::StatFs& in) {
 // access(2) checks with the real ids: a copy of the credentials as if they were the effective ones.
 auth::CredsRef RealCredentials(const auth::CredsRef& creds) {
   const bool root_fixup = !(creds->securebits & (1 << 2));  // SECBIT_NO_SETUID_FIXUP
-  const auth::CapSet effective =
-      !root_fixup ? creds->effective : creds->uid == 0 ? creds->permitted : 0;
+  const auth::CapSet effective = !root_fixup       ? creds->effective
+                                 : creds->uid == 0 ? creds->permitted
+                                                   : 0;
   if (creds->fsuid == creds->uid && creds->fsgid == creds->gid && creds->effective == effective) {
     return creds;
   }

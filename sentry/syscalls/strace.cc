@@ -27,16 +27,17 @@ struct FlagName {
   const char* name;
 };
 
-#define FLAG(name) {static_cast<uint64_t>(name), #name}
+#define FLAG(name) \
+  { static_cast<uint64_t>(name), #name }
 constexpr FlagName kOpenFlags[] = {
-    FLAG(O_CREAT),     FLAG(O_EXCL),     FLAG(O_NOCTTY),   FLAG(O_TRUNC),   FLAG(O_APPEND),
-    FLAG(O_NONBLOCK),  FLAG(O_TMPFILE),  FLAG(O_SYNC),     FLAG(O_DSYNC),   FLAG(O_DIRECT),
-    FLAG(O_DIRECTORY), FLAG(O_NOFOLLOW), FLAG(O_NOATIME),  FLAG(O_CLOEXEC), FLAG(O_PATH)};
+    FLAG(O_CREAT),     FLAG(O_EXCL),     FLAG(O_NOCTTY),  FLAG(O_TRUNC),   FLAG(O_APPEND),
+    FLAG(O_NONBLOCK),  FLAG(O_TMPFILE),  FLAG(O_SYNC),    FLAG(O_DSYNC),   FLAG(O_DIRECT),
+    FLAG(O_DIRECTORY), FLAG(O_NOFOLLOW), FLAG(O_NOATIME), FLAG(O_CLOEXEC), FLAG(O_PATH)};
 constexpr FlagName kAtFlags[] = {FLAG(AT_SYMLINK_NOFOLLOW), FLAG(AT_SYMLINK_FOLLOW),
                                  FLAG(AT_EMPTY_PATH), FLAG(AT_NO_AUTOMOUNT)};
 constexpr FlagName kProtFlags[] = {FLAG(PROT_READ), FLAG(PROT_WRITE), FLAG(PROT_EXEC)};
-constexpr FlagName kMapFlags[] = {FLAG(MAP_SHARED),    FLAG(MAP_PRIVATE), FLAG(MAP_FIXED),
-                                  FLAG(MAP_ANONYMOUS), FLAG(MAP_STACK),   FLAG(MAP_NORESERVE),
+constexpr FlagName kMapFlags[] = {FLAG(MAP_SHARED),    FLAG(MAP_PRIVATE),  FLAG(MAP_FIXED),
+                                  FLAG(MAP_ANONYMOUS), FLAG(MAP_STACK),    FLAG(MAP_NORESERVE),
                                   FLAG(MAP_POPULATE),  FLAG(MAP_DENYWRITE)};
 #undef FLAG
 
@@ -157,7 +158,8 @@ std::string ArgumentText(kernel::Task& task, const SyscallEntry& entry, const Sy
 }  // namespace
 
 bool Traced(uint64_t number) {
-  if (!enabled.load(std::memory_order_relaxed)) [[likely]] return false;
+  if (!enabled.load(std::memory_order_relaxed)) [[likely]]
+    return false;
   return number < traced.size() && traced[number];
 }
 

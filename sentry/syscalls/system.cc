@@ -28,8 +28,19 @@ Result<std::string> CopyInName(Task& t, uint64_t address, int length) {
 }
 
 // syslog(2) actions.
-enum Action { kClose, kOpen, kRead, kReadAll, kReadClear, kClear, kConsoleOff, kConsoleOn,
-              kConsoleLevel, kSizeUnread, kSizeBuffer };
+enum Action {
+  kClose,
+  kOpen,
+  kRead,
+  kReadAll,
+  kReadClear,
+  kClear,
+  kConsoleOff,
+  kConsoleOn,
+  kConsoleLevel,
+  kSizeUnread,
+  kSizeBuffer
+};
 
 }  // namespace
 
@@ -85,12 +96,17 @@ Result<int64_t> SysSyslog(Task& t, const SyscallArgs& a) {
     return Errno::kEPERM;
   }
   switch (action) {
-    case kClose: case kOpen: case kConsoleOff: case kConsoleOn:
+    case kClose:
+    case kOpen:
+    case kConsoleOff:
+    case kConsoleOn:
       return 0;
     case kConsoleLevel:
       if (a.Int(2) < 1 || a.Int(2) > 8) return Errno::kEINVAL;
       return 0;
-    case kRead: case kReadAll: case kReadClear: {
+    case kRead:
+    case kReadAll:
+    case kReadClear: {
       if (a[1] == 0 || a.Int(2) < 0) return Errno::kEINVAL;
       if (a.Int(2) == 0) return 0;
       const size_t max = static_cast<size_t>(a.Int(2));
@@ -142,8 +158,8 @@ Result<int64_t> SysReboot(Task& t, const SyscallArgs& a) {
   constexpr uint32_t kMagic1 = 0xfee1dead;
   constexpr uint32_t kMagic2[] = {672274793, 85072278, 369367448, 537993216};
   constexpr uint32_t kRestart = 0x01234567, kHalt = 0xcdef0123, kPowerOff = 0x4321fedc;
-  if (a.Uint(0) != kMagic1 || std::find(std::begin(kMagic2), std::end(kMagic2), a.Uint(1)) ==
-                                  std::end(kMagic2)) {
+  if (a.Uint(0) != kMagic1 ||
+      std::find(std::begin(kMagic2), std::end(kMagic2), a.Uint(1)) == std::end(kMagic2)) {
     return Errno::kEINVAL;
   }
   switch (a.Uint(2)) {
@@ -154,7 +170,8 @@ Result<int64_t> SysReboot(Task& t, const SyscallArgs& a) {
       // What a container's init sees: it dies of SIGHUP for a restart, of SIGINT for a halt.
       t.kernel().KillAll(SIGHUP);
       return 0;
-    case kHalt: case kPowerOff:
+    case kHalt:
+    case kPowerOff:
       t.kernel().KillAll(SIGINT);
       return 0;
     default:

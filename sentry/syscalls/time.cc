@@ -17,9 +17,7 @@ using kernel::TimerSetting;
 constexpr int64_t kTickNs = 10'000'000;  // USER_HZ is 100
 constexpr int64_t kUsec = 1000;
 
-bool IsValid(const abi::Timeval& tv) {
-  return tv.sec >= 0 && tv.usec >= 0 && tv.usec < 1'000'000;
-}
+bool IsValid(const abi::Timeval& tv) { return tv.sec >= 0 && tv.usec >= 0 && tv.usec < 1'000'000; }
 int64_t ToNs(const abi::Timeval& tv) { return abi::ToNs({tv.sec, tv.usec * kUsec}); }
 // Rounded up: a running timer never shows 0.
 abi::Timeval ToTimevalUp(int64_t ns) {

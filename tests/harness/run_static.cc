@@ -1,5 +1,5 @@
-// run_static [--platform=ptrace|systrap] [--debug] PROGRAM ARGS...: PROGRAM (a static ELF file of the
-// host) as init of a sandbox whose root is an empty tmpfs, with the host's fds 0, 1, 2.
+// run_static [--platform=ptrace|systrap] [--debug] PROGRAM ARGS...: PROGRAM (a static ELF file of
+// the host) as init of a sandbox whose root is an empty tmpfs, with the host's fds 0, 1, 2.
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,8 +10,8 @@
 #include <string_view>
 
 #include "fsimpl/hostfd/host_fd_file.h"
-#include "fsimpl/tmpfs/tmpfs.h"
 #include "fsimpl/sysfs/sysfs.h"
+#include "fsimpl/tmpfs/tmpfs.h"
 #include "platform/platform.h"
 #include "procfs/proc_fs.h"
 #include "sentry/base/log.h"
@@ -80,8 +80,8 @@ int Main(int argc, char** argv) {
   auto platform = platform::Platform::Create(**scheduler, options, &why);
   if (!platform.ok()) Die(why.c_str(), platform.error());
   vfs::Vfs vfs;
-  std::unique_ptr<kernel::Kernel> kernel = kernel::Kernel::Create(
-      **scheduler, **platform, vfs, {.dispatch = syscalls::Dispatch});
+  std::unique_ptr<kernel::Kernel> kernel =
+      kernel::Kernel::Create(**scheduler, **platform, vfs, {.dispatch = syscalls::Dispatch});
   auto fds = MakeRef<kernel::FdTable>();
   for (int fd = 0; fd < 3; ++fd) {
     auto file = hostfd::Wrap(vfs, **scheduler, ScopedFd(dup(fd)));

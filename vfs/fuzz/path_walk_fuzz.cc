@@ -38,8 +38,8 @@ struct World {
       targets[i] = links[i];
       if (!targets[i].empty()) MUST(Symlink(walk, targets[i], kLinks[i]));
     }
-    MUST(ns->Bind(MUST(PathWalker(walk, 0).Resolve("/a")), MUST(PathWalker(walk, 0).Resolve("/bind")),
-                  false));
+    MUST(ns->Bind(MUST(PathWalker(walk, 0).Resolve("/a")),
+                  MUST(PathWalker(walk, 0).Resolve("/bind")), false));
   }
 };
 
@@ -69,15 +69,17 @@ class Reference {
   char Kind(const std::string& at) const {
     if (at.empty()) return 'd';
     // The bind mount shows what /a holds.
-    const std::string real = at.starts_with("/bind") && (at.size() == 5 || at[5] == '/')
-                                 ? "/a" + at.substr(5) : at;
-    for (const char* d : kDirs) if (real == d) return 'd';
+    const std::string real =
+        at.starts_with("/bind") && (at.size() == 5 || at[5] == '/') ? "/a" + at.substr(5) : at;
+    for (const char* d : kDirs)
+      if (real == d) return 'd';
     if (real == "/a/b/f") return 'f';
     return LinkOf(at) >= 0 ? 'l' : 0;
   }
   int LinkOf(const std::string& at) const {
     const std::string real = at.starts_with("/bind/") ? "/a" + at.substr(5) : at;
-    for (int i = 0; i < 3; ++i) if (real == kLinks[i] && !w_.targets[i].empty()) return i;
+    for (int i = 0; i < 3; ++i)
+      if (real == kLinks[i] && !w_.targets[i].empty()) return i;
     return -1;
   }
   // Which mount: the root's 0, m 1, bind 2.
@@ -148,8 +150,8 @@ class Reference {
 
 // Bytes to path text: a small alphabet reaches more than random bytes.
 std::string PathFrom(const uint8_t*& data, size_t& size, size_t max) {
-  static constexpr const char* kPieces[] = {"/",  "//", "a",  "b",  "f",   "m",  "d",    "bind",
-                                            "l0", "l1", "l2", "..", "../", ".",  "/./",  "x",
+  static constexpr const char* kPieces[] = {"/",  "//", "a",   "b",   "f",   "m",   "d",     "bind",
+                                            "l0", "l1", "l2",  "..",  "../", ".",   "/./",   "x",
                                             "/a", "/m", "/l0", "/l1", "/l2", "/..", "/bind", "/b"};
   std::string out;
   if (size == 0) return out;
@@ -172,7 +174,8 @@ void FuzzPathWalk(const uint8_t* data, size_t size) {
   constexpr uint32_t kBits[] = {kWalkFollow,     kWalkDirectory, kWalkNoXdev,
                                 kWalkNoSymlinks, kWalkBeneath,   kWalkInRoot};
   uint32_t flags = 0;
-  for (int i = 0; i < 6; ++i) if (data[0] >> i & 1) flags |= kBits[i];
+  for (int i = 0; i < 6; ++i)
+    if (data[0] >> i & 1) flags |= kBits[i];
   if (flags & kWalkBeneath) flags &= ~uint32_t{kWalkInRoot};
   const std::string start = std::array<const char*, 4>{"", "/a", "/m/d", "/bind/b"}[data[1] % 4];
   data += 2;

@@ -162,10 +162,14 @@ Result<> Rmdir(const WalkContext& walk, std::string_view path) {
   Removal r;
   r.p = TRY(PathWalker(walk, 0).ResolveParent(path));
   switch (r.p.kind) {
-    case ParentAndName::kNormal: break;
-    case ParentAndName::kDot: return Errno::kEINVAL;
-    case ParentAndName::kDotDot: return Errno::kENOTEMPTY;
-    case ParentAndName::kRoot: return Errno::kEBUSY;
+    case ParentAndName::kNormal:
+      break;
+    case ParentAndName::kDot:
+      return Errno::kEINVAL;
+    case ParentAndName::kDotDot:
+      return Errno::kENOTEMPTY;
+    case ParentAndName::kRoot:
+      return Errno::kEBUSY;
   }
   Inode& dir = r.p.parent.inode();
   {

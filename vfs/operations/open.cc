@@ -15,9 +15,15 @@ namespace {
 int AccessMask(int flags) {
   int mask = 0;
   switch (flags & O_ACCMODE) {
-    case O_RDONLY: mask = kMayRead; break;
-    case O_WRONLY: mask = kMayWrite; break;
-    default: mask = kMayRead | kMayWrite; break;
+    case O_RDONLY:
+      mask = kMayRead;
+      break;
+    case O_WRONLY:
+      mask = kMayWrite;
+      break;
+    default:
+      mask = kMayRead | kMayWrite;
+      break;
   }
   if (flags & O_TRUNC) mask |= kMayWrite;
   return mask;
@@ -28,7 +34,8 @@ Result<> CheckOpen(const OpContext& ctx, const Location& at, int flags, int mask
   Inode& inode = at.inode();
   const uint32_t mount_flags = at.mount ? at.mount->flags() : 0;
   switch (inode.type()) {
-    case S_IFLNK: return Errno::kELOOP;
+    case S_IFLNK:
+      return Errno::kELOOP;
     case S_IFDIR:
       if (mask & kMayWrite) return Errno::kEISDIR;
       break;
@@ -42,7 +49,8 @@ Result<> CheckOpen(const OpContext& ctx, const Location& at, int flags, int mask
     case S_IFREG:
       if (mask & kMayWrite && at.mount) TRY(at.mount->CheckWritable());
       break;
-    default: break;
+    default:
+      break;
   }
   if (mask) TRY(CheckAccess(ctx, inode, mask));
   if (flags & O_NOATIME && !OwnerOrCapable(ctx.creds, inode)) return Errno::kEPERM;
@@ -61,8 +69,10 @@ Result<RefPtr<FileDescription>> Dispatch(const OpContext& ctx, const OpenArgs& a
         Attributes attrs = TRY(inode.GetAttr(ctx, kAttrIdentity));
         return ctx.vfs.devices().Open(ctx, args, inode.type(), attrs.rdev);
       }
-      case S_IFSOCK: return Errno::kENXIO;
-      default: break;
+      case S_IFSOCK:
+        return Errno::kENXIO;
+      default:
+        break;
     }
   }
   return inode.Open(ctx, args);
@@ -121,8 +131,7 @@ Result<RefPtr<FileDescription>> Finish(const OpContext& ctx, const Location& at,
   }
   // What follows is seen by the file: its own flags only.
   const int file_flags = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | O_CLOEXEC);
-  RefPtr<FileDescription> file =
-      TRY(Dispatch(ctx, {at, file_flags | (flags & O_NOCTTY)}));
+  RefPtr<FileDescription> file = TRY(Dispatch(ctx, {at, file_flags | (flags & O_NOCTTY)}));
   const bool writer = (flags & O_ACCMODE) != O_RDONLY && hold.Keep();
   file->SetHolds(writer, false, true);
   if (InotifyActive()) NotifyFile(*at.dentry, IN_OPEN);

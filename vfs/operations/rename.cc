@@ -22,8 +22,8 @@ class TwoDirs {
   TwoDirs(const Location& a, const Location& b) ABSL_NO_THREAD_SAFETY_ANALYSIS {
     Inode* x = &a.inode();
     Inode* y = &b.inode();
-    const bool swap = a.dentry->IsInside(*b.dentry) ||
-                      (!b.dentry->IsInside(*a.dentry) && std::less<>()(y, x));
+    const bool swap =
+        a.dentry->IsInside(*b.dentry) || (!b.dentry->IsInside(*a.dentry) && std::less<>()(y, x));
     first_ = swap ? y : x;
     second_ = x == y ? nullptr : (swap ? x : y);
     first_->dir_mutex().Lock();
@@ -159,7 +159,8 @@ Result<> Rename(const WalkContext& from, std::string_view from_path, const WalkC
     } else {
       if (replaced && replaced->IsDir()) n.target->PruneChildren();
       n.old_dentry->MoveTo(n.to.parent.dentry, n.to.name);
-      const bool cache = !(from_dir.fs().flags() & (FileSystem::kNoCache | FileSystem::kNoNegative));
+      const bool cache =
+          !(from_dir.fs().flags() & (FileSystem::kNoCache | FileSystem::kNoNegative));
       if (cache && !(flags & RENAME_WHITEOUT)) {
         n.from.parent.dentry->AddChild(n.from.name, nullptr);
       }

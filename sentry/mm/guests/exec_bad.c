@@ -91,12 +91,20 @@ static void Scripts(void) {
 
 static void ElfFiles(void) {
   Elf64_Ehdr good = {.e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
-                     .e_type = ET_EXEC, .e_machine = EM_X86_64, .e_version = EV_CURRENT,
-                     .e_entry = 0x401000, .e_phoff = sizeof(Elf64_Ehdr),
-                     .e_ehsize = sizeof(Elf64_Ehdr), .e_phentsize = sizeof(Elf64_Phdr),
+                     .e_type = ET_EXEC,
+                     .e_machine = EM_X86_64,
+                     .e_version = EV_CURRENT,
+                     .e_entry = 0x401000,
+                     .e_phoff = sizeof(Elf64_Ehdr),
+                     .e_ehsize = sizeof(Elf64_Ehdr),
+                     .e_phentsize = sizeof(Elf64_Phdr),
                      .e_phnum = 1};
-  Elf64_Phdr load = {.p_type = PT_LOAD, .p_flags = PF_R | PF_X, .p_vaddr = 0x400000,
-                     .p_filesz = 0x2000, .p_memsz = 0x2000, .p_align = 0x1000};
+  Elf64_Phdr load = {.p_type = PT_LOAD,
+                     .p_flags = PF_R | PF_X,
+                     .p_vaddr = 0x400000,
+                     .p_filesz = 0x2000,
+                     .p_memsz = 0x2000,
+                     .p_align = 0x1000};
   Elf64_Ehdr h = good;
   h.e_machine = EM_AARCH64;
   CHECK(ExecElf(&h, &load, 1) == ENOEXEC);

@@ -124,9 +124,9 @@ static void epoll_level_edge_oneshot(void) {
   close(outer);
 }
 
-static void *writer(void *arg) {
+static void* writer(void* arg) {
   uint64_t one = 1;
-  write(*(int *)arg, &one, 8);
+  write(*(int*)arg, &one, 8);
   return NULL;
 }
 
@@ -208,8 +208,8 @@ static void inotify_tells(void) {
   ssize_t got_bytes = read(n, buf, sizeof buf);
   CHECK(got_bytes > 0);
   uint32_t seen = 0;
-  for (char *p = buf; p < buf + got_bytes;) {
-    struct inotify_event *i = (struct inotify_event *)p;
+  for (char* p = buf; p < buf + got_bytes;) {
+    struct inotify_event* i = (struct inotify_event*)p;
     CHECK_EQ(i->wd, wd);
     CHECK(!strcmp(i->name, "f"));
     seen |= i->mask;

@@ -46,7 +46,7 @@ static void reading_and_writing(void) {
   CHECK(!memcmp(b, "hello!", 6));
   CHECK_EQ(read(f, NULL, 0), 0);
   CHECK_EQ(lseek(f, 0, SEEK_SET), 0);
-  CHECK_EQ(read(f, (void *)bad_address, 4), -1);
+  CHECK_EQ(read(f, (void*)bad_address, 4), -1);
   CHECK_EQ(errno, EFAULT);
   close(f);
   CHECK_EQ(open("a/b", O_RDONLY), -1);
@@ -78,8 +78,8 @@ static void names(void) {
   CHECK_EQ(access("a", R_OK), 0);
   CHECK_EQ(access("nothing", F_OK), -1);
   int seen = 0, n = 0;
-  DIR *d = opendir(".");
-  for (struct dirent *e; (e = readdir(d));) {
+  DIR* d = opendir(".");
+  for (struct dirent* e; (e = readdir(d));) {
     n++;
     if (!strcmp(e->d_name, "a")) seen |= e->d_type == DT_REG ? 1 : 8;
     if (!strcmp(e->d_name, "d")) seen |= e->d_type == DT_DIR ? 2 : 8;
@@ -203,7 +203,7 @@ static void moving_data(void) {
   int m = memfd_create("x", MFD_ALLOW_SEALING);
   CHECK(m >= 0);
   CHECK_EQ(ftruncate(m, 4096), 0);
-  char *map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, m, 0);
+  char* map = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, m, 0);
   CHECK(map != MAP_FAILED);
   map[5] = 'y';
   CHECK_EQ(pread(m, b, 1, 5), 1);

@@ -60,9 +60,11 @@ static void descriptors_and_credentials_travel(void) {
   CHECK_EQ(pipe(p), 0);
   char c = 'x', control[256];
   struct iovec iov = {&c, 1};
-  struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control,
+  struct msghdr m = {.msg_iov = &iov,
+                     .msg_iovlen = 1,
+                     .msg_control = control,
                      .msg_controllen = CMSG_SPACE(sizeof(int))};
-  struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+  struct cmsghdr* h = CMSG_FIRSTHDR(&m);
   h->cmsg_level = SOL_SOCKET;
   h->cmsg_type = SCM_RIGHTS;
   h->cmsg_len = CMSG_LEN(sizeof(int));
@@ -124,19 +126,19 @@ static void descriptors_and_credentials_travel(void) {
   close(p[0]);
 }
 
-static void serve(int domain, struct sockaddr *name, socklen_t size, int type) {
+static void serve(int domain, struct sockaddr* name, socklen_t size, int type) {
   int l = socket(domain, type, 0);
   CHECK(l >= 0);
   CHECK_EQ(bind(l, name, size), 0);
   CHECK_EQ(listen(l, 5), 0);
   struct sockaddr_storage bound;
   socklen_t bound_size = sizeof bound;
-  CHECK_EQ(getsockname(l, (struct sockaddr *)&bound, &bound_size), 0);
+  CHECK_EQ(getsockname(l, (struct sockaddr*)&bound, &bound_size), 0);
   pid_t child = fork();
   if (child == 0) {
     int c = socket(domain, type, 0);
     char b[8];
-    _exit(connect(c, (struct sockaddr *)&bound, bound_size) == 0 && write(c, "ping", 4) == 4 &&
+    _exit(connect(c, (struct sockaddr*)&bound, bound_size) == 0 && write(c, "ping", 4) == 4 &&
                   read(c, b, 8) == 4 && !memcmp(b, "pong", 4) && read(c, b, 8) == 0
               ? 0
               : errno);
@@ -154,7 +156,7 @@ static void serve(int domain, struct sockaddr *name, socklen_t size, int type) {
   CHECK_EQ(status, 0);
   close(l);
   int c = socket(domain, type, 0);
-  CHECK_EQ(connect(c, (struct sockaddr *)&bound, bound_size), -1);
+  CHECK_EQ(connect(c, (struct sockaddr*)&bound, bound_size), -1);
   CHECK_EQ(errno, ECONNREFUSED);
   close(c);
 }
@@ -162,24 +164,24 @@ static void serve(int domain, struct sockaddr *name, socklen_t size, int type) {
 static void servers_are_found(void) {
   struct sockaddr_un un = {.sun_family = AF_UNIX};
   snprintf(un.sun_path, sizeof un.sun_path, "sock.%d", getpid());
-  serve(AF_UNIX, (struct sockaddr *)&un, sizeof un, SOCK_STREAM);
+  serve(AF_UNIX, (struct sockaddr*)&un, sizeof un, SOCK_STREAM);
   int s = socket(AF_UNIX, SOCK_STREAM, 0);
-  CHECK_EQ(bind(s, (struct sockaddr *)&un, sizeof un), -1);
+  CHECK_EQ(bind(s, (struct sockaddr*)&un, sizeof un), -1);
   CHECK_EQ(errno, EADDRINUSE);
   close(s);
   unlink(un.sun_path);
-  serve(AF_UNIX, (struct sockaddr *)&un, sizeof un, SOCK_SEQPACKET);
+  serve(AF_UNIX, (struct sockaddr*)&un, sizeof un, SOCK_SEQPACKET);
   unlink(un.sun_path);
   memset(un.sun_path, 0, sizeof un.sun_path);
   int n = snprintf(un.sun_path + 1, 60, "abstract.%d", getpid());
-  serve(AF_UNIX, (struct sockaddr *)&un, offsetof(struct sockaddr_un, sun_path) + 1 + n,
+  serve(AF_UNIX, (struct sockaddr*)&un, offsetof(struct sockaddr_un, sun_path) + 1 + n,
         SOCK_STREAM);
   struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-  serve(AF_INET, (struct sockaddr *)&in, sizeof in, SOCK_STREAM);
+  serve(AF_INET, (struct sockaddr*)&in, sizeof in, SOCK_STREAM);
   struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
   int probe = socket(AF_INET6, SOCK_STREAM, 0);
-  if (probe >= 0 && bind(probe, (struct sockaddr *)&in6, sizeof in6) == 0) {
-    serve(AF_INET6, (struct sockaddr *)&in6, sizeof in6, SOCK_STREAM);
+  if (probe >= 0 && bind(probe, (struct sockaddr*)&in6, sizeof in6) == 0) {
+    serve(AF_INET6, (struct sockaddr*)&in6, sizeof in6, SOCK_STREAM);
   }
   close(probe);
 }
@@ -188,17 +190,17 @@ static void datagrams_keep_boundaries(void) {
   int a = socket(AF_INET, SOCK_DGRAM, 0), b = socket(AF_INET, SOCK_DGRAM, 0);
   struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}, from;
   socklen_t l = sizeof in;
-  CHECK_EQ(bind(a, (struct sockaddr *)&in, l), 0);
-  CHECK_EQ(getsockname(a, (struct sockaddr *)&in, &l), 0);
+  CHECK_EQ(bind(a, (struct sockaddr*)&in, l), 0);
+  CHECK_EQ(getsockname(a, (struct sockaddr*)&in, &l), 0);
   CHECK(in.sin_port != 0);
-  CHECK_EQ(sendto(b, "one", 3, 0, (struct sockaddr *)&in, l), 3);
-  CHECK_EQ(connect(b, (struct sockaddr *)&in, l), 0);
+  CHECK_EQ(sendto(b, "one", 3, 0, (struct sockaddr*)&in, l), 3);
+  CHECK_EQ(connect(b, (struct sockaddr*)&in, l), 0);
   CHECK_EQ(send(b, "three", 5, 0), 5);
   char buf[16];
   l = sizeof from;
-  CHECK_EQ(recvfrom(a, buf, 16, 0, (struct sockaddr *)&from, &l), 3);
+  CHECK_EQ(recvfrom(a, buf, 16, 0, (struct sockaddr*)&from, &l), 3);
   CHECK_EQ(from.sin_addr.s_addr, htonl(INADDR_LOOPBACK));
-  CHECK_EQ(sendto(a, "reply", 5, 0, (struct sockaddr *)&from, l), 5);
+  CHECK_EQ(sendto(a, "reply", 5, 0, (struct sockaddr*)&from, l), 5);
   CHECK_EQ(recv(a, buf, 2, MSG_TRUNC), 5);
   CHECK_EQ(recv(b, buf, 16, 0), 5);
   CHECK_EQ(recv(b, buf, 16, MSG_DONTWAIT), -1);
@@ -208,13 +210,13 @@ static void datagrams_keep_boundaries(void) {
   snprintf(un.sun_path, sizeof un.sun_path, "dgram.%d", getpid());
   a = socket(AF_UNIX, SOCK_DGRAM, 0);
   b = socket(AF_UNIX, SOCK_DGRAM, 0);
-  CHECK_EQ(bind(a, (struct sockaddr *)&un, sizeof un), 0);
-  CHECK_EQ(sendto(b, "", 0, 0, (struct sockaddr *)&un, sizeof un), 0);
-  CHECK_EQ(sendto(b, "xyz", 3, 0, (struct sockaddr *)&un, sizeof un), 3);
+  CHECK_EQ(bind(a, (struct sockaddr*)&un, sizeof un), 0);
+  CHECK_EQ(sendto(b, "", 0, 0, (struct sockaddr*)&un, sizeof un), 0);
+  CHECK_EQ(sendto(b, "xyz", 3, 0, (struct sockaddr*)&un, sizeof un), 3);
   CHECK_EQ(recv(a, buf, 16, 0), 0);
   CHECK_EQ(recv(a, buf, 16, 0), 3);
   close(a);
-  CHECK_EQ(sendto(b, "xyz", 3, 0, (struct sockaddr *)&un, sizeof un), -1);
+  CHECK_EQ(sendto(b, "xyz", 3, 0, (struct sockaddr*)&un, sizeof un), -1);
   CHECK_EQ(errno, ECONNREFUSED);
   unlink(un.sun_path);
   close(b);
@@ -249,10 +251,10 @@ static void options_read_back(void) {
 }
 
 static char block[1 << 20];
-static void *reader(void *arg) {
+static void* reader(void* arg) {
   long total = 0, n;
-  while ((n = read(*(int *)arg, block, 65536)) > 0) total += n;
-  return (void *)total;
+  while ((n = read(*(int*)arg, block, 65536)) > 0) total += n;
+  return (void*)total;
 }
 
 static void long_streams_arrive(void) {
@@ -263,19 +265,19 @@ static void long_streams_arrive(void) {
   pthread_create(&t, NULL, reader, &s[1]);
   for (int i = 0; i < 8; i++) CHECK_EQ(write(s[0], data, sizeof data), sizeof data);
   close(s[0]);
-  void *total;
+  void* total;
   pthread_join(t, &total);
   CHECK_EQ((long)total, 8 << 20);
   close(s[1]);
 }
 
 static void interfaces_are_listed(void) {
-  struct ifaddrs *list = NULL;
+  struct ifaddrs* list = NULL;
   CHECK_EQ(getifaddrs(&list), 0);
   int loopback = 0;
-  for (struct ifaddrs *i = list; i; i = i->ifa_next) {
+  for (struct ifaddrs* i = list; i; i = i->ifa_next) {
     if (!strcmp(i->ifa_name, "lo") && i->ifa_addr && i->ifa_addr->sa_family == AF_INET) {
-      loopback = ((struct sockaddr_in *)i->ifa_addr)->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
+      loopback = ((struct sockaddr_in*)i->ifa_addr)->sin_addr.s_addr == htonl(INADDR_LOOPBACK);
     }
   }
   CHECK(loopback);

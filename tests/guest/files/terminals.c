@@ -11,14 +11,12 @@
 
 static int master, slave;
 
-static void open_pair(void) {
-  CHECK_EQ(openpty(&master, &slave, NULL, NULL, NULL), 0);
-}
+static void open_pair(void) { CHECK_EQ(openpty(&master, &slave, NULL, NULL, NULL), 0); }
 static void close_pair(void) {
   close(master);
   close(slave);
 }
-static long read_all(int fd, char *b, size_t n) {
+static long read_all(int fd, char* b, size_t n) {
   struct pollfd f = {.fd = fd, .events = POLLIN};
   size_t got = 0;
   while (got < n && poll(&f, 1, got ? 100 : 5000) == 1 && (f.revents & POLLIN)) {

@@ -18,20 +18,20 @@ static int check_failures;
     }                                                                                     \
   } while (0)
 
-#define CHECK_EQ(a, b)                                                                        \
-  do {                                                                                        \
-    long long check_a = (long long)(a), check_b = (long long)(b);                             \
-    if (check_a != check_b) {                                                                 \
+#define CHECK_EQ(a, b)                                                                         \
+  do {                                                                                         \
+    long long check_a = (long long)(a), check_b = (long long)(b);                              \
+    if (check_a != check_b) {                                                                  \
       fprintf(stderr, "%s:%d: %s is %lld, not %lld = %s (errno %d)\n", __FILE__, __LINE__, #a, \
-              check_a, check_b, #b, errno);                                                   \
-      check_failures++;                                                                       \
-    }                                                                                         \
+              check_a, check_b, #b, errno);                                                    \
+      check_failures++;                                                                        \
+    }                                                                                          \
   } while (0)
 
-#define RUN(test)                                                  \
-  do {                                                             \
-    int check_before = check_failures;                             \
-    test();                                                        \
+#define RUN(test)                                                               \
+  do {                                                                          \
+    int check_before = check_failures;                                          \
+    test();                                                                     \
     if (check_failures != check_before) fprintf(stderr, "FAILED: %s\n", #test); \
   } while (0)
 

@@ -19,10 +19,10 @@ static int status_of(pid_t pid) {
 }
 
 // What the new program checks.
-static int child_main(int argc, char **argv) {
+static int child_main(int argc, char** argv) {
   if (strcmp(argv[1], "args") == 0) {
-    return argc == 4 && strcmp(argv[2], "") == 0 && strcmp(argv[3], "a b") == 0 &&
-                   getenv("FOO") && strcmp(getenv("FOO"), "bar") == 0 && !getenv("HOME")
+    return argc == 4 && strcmp(argv[2], "") == 0 && strcmp(argv[3], "a b") == 0 && getenv("FOO") &&
+                   strcmp(getenv("FOO"), "bar") == 0 && !getenv("HOME")
                ? 0
                : 1;
   }
@@ -50,16 +50,16 @@ static int child_main(int argc, char **argv) {
     if (getauxval(AT_SECURE) != 0) return 2;
     if (getauxval(AT_UID) != getuid()) return 3;
     if (!getauxval(AT_RANDOM)) return 4;
-    if (strcmp((char *)getauxval(AT_EXECFN), self) != 0) return 5;
+    if (strcmp((char*)getauxval(AT_EXECFN), self) != 0) return 5;
     return 0;
   }
   return 99;
 }
 
-static void run(const char *what) {
+static void run(const char* what) {
   pid_t pid = fork();
   if (pid == 0) {
-    execl(self, self, what, (char *)NULL);
+    execl(self, self, what, (char*)NULL);
     _exit(98);
   }
   CHECK_EQ(status_of(pid), 0);
@@ -94,23 +94,23 @@ static void signals(void) {
     raise(SIGTERM);
     signal(SIGUSR1, nothing);
     signal(SIGUSR2, SIG_IGN);
-    execl(self, self, "signals", (char *)NULL);
+    execl(self, self, "signals", (char*)NULL);
     _exit(98);
   }
   CHECK_EQ(status_of(pid), 0);
 }
 
-static void *exec_here(void *arg) {
+static void* exec_here(void* arg) {
   char pid[20];
   snprintf(pid, sizeof(pid), "%d", getpid());
-  execl(self, self, "thread", pid, (char *)NULL);
+  execl(self, self, "thread", pid, (char*)NULL);
   return arg;
 }
-static void *spin(void *arg) {
+static void* spin(void* arg) {
   for (;;) sched_yield();
   return arg;
 }
-static void *sleeper(void *arg) {
+static void* sleeper(void* arg) {
   for (;;) pause();
   return arg;
 }
@@ -130,7 +130,7 @@ static void by_vfork(void) {
   for (int i = 0; i < 20; i++) {
     pid_t pid = vfork();
     if (pid == 0) {
-      execl(self, self, "auxv", (char *)NULL);
+      execl(self, self, "auxv", (char*)NULL);
       _exit(98);
     }
     CHECK_EQ(status_of(pid), 0);
@@ -138,17 +138,17 @@ static void by_vfork(void) {
 }
 
 static void errors(void) {
-  char *argv[] = {"x", NULL};
+  char* argv[] = {"x", NULL};
   CHECK_EQ(execve("/no/such/file", argv, NULL), -1);
   CHECK_EQ(errno, ENOENT);
   CHECK_EQ(execve("/tmp", argv, NULL), -1);
   CHECK_EQ(errno, EACCES);
   CHECK_EQ(execve("", argv, NULL), -1);
   CHECK_EQ(errno, ENOENT);
-  char *volatile bad = (char *)8;  // the compiler must not see it
+  char* volatile bad = (char*)8;  // the compiler must not see it
   CHECK_EQ(execve(bad, argv, NULL), -1);
   CHECK_EQ(errno, EFAULT);
-  CHECK_EQ(execve(self, (char **)bad, NULL), -1);
+  CHECK_EQ(execve(self, (char**)bad, NULL), -1);
   CHECK_EQ(errno, EFAULT);
   char path[64];
   snprintf(path, sizeof(path), "/tmp/exec-test-%d", getpid());
@@ -167,10 +167,10 @@ static void errors(void) {
   CHECK_EQ(execve(path, argv, NULL), -1);
   CHECK_EQ(errno, ENOENT);
   unlink(path);
-  char *huge = malloc(200000);
+  char* huge = malloc(200000);
   memset(huge, 'x', 199999);
   huge[199999] = 0;
-  char *big[] = {"x", huge, NULL};
+  char* big[] = {"x", huge, NULL};
   CHECK_EQ(execve(self, big, NULL), -1);
   CHECK_EQ(errno, E2BIG);
   free(huge);
@@ -205,7 +205,7 @@ static void execveat_by_descriptor(void) {
   close(fd);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
   snprintf(self, sizeof(self), "%s", argv[0][0] == '/' ? argv[0] : "/bin/program");
   if (argc > 1) return child_main(argc, argv);
   if (access(self, X_OK) != 0) strcpy(self, "/bin/program");

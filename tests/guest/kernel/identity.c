@@ -85,7 +85,8 @@ static void scheduling(void) {
   CHECK(sched_getaffinity(0, sizeof(set), &set) == 0);
   CHECK(CPU_COUNT(&set) >= 1);
   CHECK_EQ(CPU_COUNT(&set), sysconf(_SC_NPROCESSORS_ONLN) < CPU_COUNT(&set)
-                                ? sysconf(_SC_NPROCESSORS_ONLN) : CPU_COUNT(&set));
+                                ? sysconf(_SC_NPROCESSORS_ONLN)
+                                : CPU_COUNT(&set));
   CHECK(sched_setaffinity(0, sizeof(set), &set) == 0);
   CPU_ZERO(&set);
   CHECK_EQ(sched_setaffinity(0, sizeof(set), &set), -1);

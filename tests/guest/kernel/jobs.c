@@ -129,7 +129,7 @@ static int foreground_job(int tty) {
   CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGINT);
   return 0;
 }
-static char next_of(const char *wanted) {
+static char next_of(const char* wanted) {
   char c = 0;
   do {
     if (read(master, &c, 1) != 1) return 0;

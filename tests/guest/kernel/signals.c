@@ -13,9 +13,9 @@
 
 static volatile sig_atomic_t count, last_signo, last_code, last_value, on_alt;
 static volatile pid_t last_pid;
-static volatile void *last_address;
+static volatile void* last_address;
 
-static void note(int signo, siginfo_t *info, void *context) {
+static void note(int signo, siginfo_t* info, void* context) {
   (void)context;
   count++;
   last_signo = signo;
@@ -25,7 +25,7 @@ static void note(int signo, siginfo_t *info, void *context) {
   last_address = info->si_addr;
 }
 
-static void handle(int signo, void (*handler)(int, siginfo_t *, void *), int flags) {
+static void handle(int signo, void (*handler)(int, siginfo_t*, void*), int flags) {
   struct sigaction sa = {0};
   sa.sa_sigaction = handler;
   sa.sa_flags = SA_SIGINFO | flags;
@@ -90,14 +90,14 @@ static void realtime_signals_queue_in_order(void) {
 
 static void mask_of_action_holds_during_handler(void);
 static volatile sig_atomic_t nested_before_end, in_handler;
-static void outer(int s, siginfo_t *i, void *c) {
+static void outer(int s, siginfo_t* i, void* c) {
   (void)s, (void)i, (void)c;
   in_handler = 1;
   kill(getpid(), SIGUSR2);
   kill(getpid(), SIGUSR1);
   in_handler = 0;
 }
-static void inner(int s, siginfo_t *i, void *c) {
+static void inner(int s, siginfo_t* i, void* c) {
   (void)i, (void)c;
   if (s == SIGUSR2 && in_handler) nested_before_end = 1;
   count++;
@@ -122,23 +122,23 @@ static void mask_of_action_holds_during_handler(void) {
 }
 
 static sigjmp_buf jump;
-static void leave(int signo, siginfo_t *info, void *context) {
+static void leave(int signo, siginfo_t* info, void* context) {
   note(signo, info, context);
   siglongjmp(jump, 1);
 }
 
 static void fault_has_address_and_code(void) {
   handle(SIGSEGV, leave, SA_NODEFER);
-  char *p = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  char* p = mmap(NULL, 8192, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (sigsetjmp(jump, 1) == 0) {
-    *(volatile char *)(p + 5) = 1;
+    *(volatile char*)(p + 5) = 1;
     CHECK(0);
   }
   CHECK_EQ(last_code, SEGV_ACCERR);
   CHECK(last_address == p + 5);
   munmap(p, 8192);
   if (sigsetjmp(jump, 1) == 0) {
-    *(volatile char *)(p + 4096) = 1;
+    *(volatile char*)(p + 4096) = 1;
     CHECK(0);
   }
   CHECK_EQ(last_code, SEGV_MAPERR);
@@ -165,9 +165,9 @@ static void fault_has_address_and_code(void) {
   signal(SIGSEGV, SIG_DFL);
 }
 
-static void skip_fault(int signo, siginfo_t *info, void *context) {
+static void skip_fault(int signo, siginfo_t* info, void* context) {
   note(signo, info, context);
-  ucontext_t *uc = context;
+  ucontext_t* uc = context;
   uc->uc_mcontext.gregs[REG_RIP] += 2;  // over the ud2
   uc->uc_mcontext.gregs[REG_RAX] = 42;
 }
@@ -179,7 +179,7 @@ static void handler_may_change_registers(void) {
 }
 
 static char alt[65536];
-static void look_at_stack(int signo, siginfo_t *info, void *context) {
+static void look_at_stack(int signo, siginfo_t* info, void* context) {
   char here;
   note(signo, info, context);
   on_alt = &here >= alt && &here < alt + sizeof(alt);
@@ -222,15 +222,16 @@ static void red_zone_survives(void) {
   __asm__ volatile(
       "movq $0x1234, -8(%%rsp); movq $0x5678, -120(%%rsp);"
       "mov %1, %%edi; mov %2, %%esi; mov $62, %%eax; syscall;"
-      "xor %0, %0; cmpq $0x1234, -8(%%rsp); jne 1f; cmpq $0x5678, -120(%%rsp); jne 1f; mov $1, %0; 1:"
+      "xor %0, %0; cmpq $0x1234, -8(%%rsp); jne 1f; cmpq $0x5678, -120(%%rsp); jne 1f; mov $1, %0; "
+      "1:"
       : "=&b"(ok)
       : "r"(pid), "i"(SIGUSR1)
       : "rax", "rcx", "rdi", "rsi", "r11", "memory");
   CHECK_EQ(ok, 1);
 }
 
-// A child that signals its parent once the parent sleeps in `wchan` is not needed: the parent blocks
-// the signal, and unblocks it by the call itself.
+// A child that signals its parent once the parent sleeps in `wchan` is not needed: the parent
+// blocks the signal, and unblocks it by the call itself.
 static void pipe_read_restarts_or_not(void) {
   for (int restart = 0; restart < 2; restart++) {
     int fds[2], ready[2];
@@ -351,7 +352,7 @@ static void default_actions_kill(void) {
   pid_t pid = fork();
   if (pid == 0) {
     signal(SIGSEGV, SIG_IGN);
-    *(volatile int *)8 = 1;
+    *(volatile int*)8 = 1;
     _exit(1);
   }
   CHECK_EQ(waitpid(pid, &status, 0), pid);

@@ -1,4 +1,5 @@
-// Threads: mutexes, condition variables, joins, thread-directed signals, exec and exit among threads.
+// Threads: mutexes, condition variables, joins, thread-directed signals, exec and exit among
+// threads.
 #include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
@@ -16,7 +17,7 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static int shared_counter, turn;
 
-static void *count_up(void *arg) {
+static void* count_up(void* arg) {
   for (int i = 0; i < 2000; i++) {
     pthread_mutex_lock(&mutex);
     shared_counter++;
@@ -27,16 +28,16 @@ static void *count_up(void *arg) {
 
 static void mutex_excludes(void) {
   pthread_t t[8];
-  for (long i = 0; i < 8; i++) CHECK_EQ(pthread_create(&t[i], NULL, count_up, (void *)i), 0);
+  for (long i = 0; i < 8; i++) CHECK_EQ(pthread_create(&t[i], NULL, count_up, (void*)i), 0);
   for (long i = 0; i < 8; i++) {
-    void *result;
+    void* result;
     CHECK_EQ(pthread_join(t[i], &result), 0);
     CHECK_EQ((long)result, i);
   }
   CHECK_EQ(shared_counter, 16000);
 }
 
-static void *pong(void *arg) {
+static void* pong(void* arg) {
   (void)arg;
   for (int i = 0; i < 500; i++) {
     pthread_mutex_lock(&mutex);
@@ -81,12 +82,12 @@ static void timed_waits_time_out(void) {
   CHECK_EQ(syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 5, &zero, NULL, 0), -1);
   CHECK_EQ(errno, ETIMEDOUT);
   CHECK_EQ(syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0), 0);
-  CHECK_EQ(syscall(SYS_futex, (char *)&word + 1, FUTEX_WAIT, 5, NULL, NULL, 0), -1);
+  CHECK_EQ(syscall(SYS_futex, (char*)&word + 1, FUTEX_WAIT, 5, NULL, NULL, 0), -1);
   CHECK_EQ(errno, EINVAL);
 }
 
 static void shared_semaphore_between_processes(void) {
-  sem_t *sems = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  sem_t* sems = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   CHECK(sem_init(&sems[0], 1, 0) == 0 && sem_init(&sems[1], 1, 0) == 0);
   pid_t pid = fork();
   if (pid == 0) {
@@ -114,8 +115,8 @@ static void note_thread(int signo) {
 }
 
 static sem_t started;
-static void *wait_for_signal(void *arg) {
-  *(int *)arg = (int)syscall(SYS_gettid);
+static void* wait_for_signal(void* arg) {
+  *(int*)arg = (int)syscall(SYS_gettid);
   sem_post(&started);
   while (!handled_by) sched_yield();
   return NULL;
@@ -152,11 +153,11 @@ static void process_signal_goes_to_an_open_thread(void) {
   pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
-static void *exit_all(void *arg) {
+static void* exit_all(void* arg) {
   (void)arg;
   exit(23);
 }
-static void *sleep_forever(void *arg) {
+static void* sleep_forever(void* arg) {
   for (;;) pause();
   return arg;
 }
@@ -173,7 +174,7 @@ static void exit_group_ends_every_thread(void) {
   CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 23);
 }
 
-static void *spin(void *arg) {
+static void* spin(void* arg) {
   for (;;) {
   }
   return arg;
@@ -184,7 +185,7 @@ static void fatal_signal_ends_every_thread(void) {
     pthread_t t[3];
     for (int i = 0; i < 2; i++) pthread_create(&t[i], NULL, spin, NULL);
     pthread_create(&t[2], NULL, sleep_forever, NULL);
-    *(volatile int *)16 = 1;
+    *(volatile int*)16 = 1;
     _exit(0);
   }
   int status;
@@ -192,8 +193,8 @@ static void fatal_signal_ends_every_thread(void) {
   CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV);
 }
 
-static void *lives_on(void *arg) {
-  while (syscall(SYS_tgkill, getpid(), getpid(), 0) == 0 && *(volatile int *)arg == 0) sched_yield();
+static void* lives_on(void* arg) {
+  while (syscall(SYS_tgkill, getpid(), getpid(), 0) == 0 && *(volatile int*)arg == 0) sched_yield();
   exit(31);
 }
 static void leader_may_go_first(void) {
@@ -211,7 +212,7 @@ static void leader_may_go_first(void) {
 }
 
 static pthread_mutex_t robust;
-static void *die_holding(void *arg) {
+static void* die_holding(void* arg) {
   pthread_mutex_lock(&robust);
   return arg;
 }
@@ -229,15 +230,15 @@ static void robust_mutex_survives_its_owner(void) {
 }
 
 static __thread int tls = 3;
-static void *check_tls(void *arg) {
+static void* check_tls(void* arg) {
   (void)arg;
   int before = tls;
   tls = 9;
-  return (void *)(long)before;
+  return (void*)(long)before;
 }
 static void tls_is_per_thread(void) {
   pthread_t t;
-  void *result;
+  void* result;
   tls = 4;
   pthread_create(&t, NULL, check_tls, NULL);
   pthread_join(t, &result);
@@ -245,7 +246,7 @@ static void tls_is_per_thread(void) {
   CHECK_EQ(tls, 4);
 }
 
-static void *nothing(void *arg) { return arg; }
+static void* nothing(void* arg) { return arg; }
 static void many_short_threads(void) {
   for (int i = 0; i < 200; i++) {
     pthread_t t;
@@ -256,7 +257,7 @@ static void many_short_threads(void) {
 
 static void barrier_of_many(void);
 static pthread_barrier_t barrier;
-static void *arrive(void *arg) {
+static void* arrive(void* arg) {
   for (int i = 0; i < 20; i++) pthread_barrier_wait(&barrier);
   return arg;
 }

@@ -11,7 +11,7 @@
 #include "check.h"
 
 static volatile sig_atomic_t count, last_value, last_signo;
-static void note(int signo, siginfo_t *info, void *context) {
+static void note(int signo, siginfo_t* info, void* context) {
   (void)context;
   count++;
   last_signo = signo;
@@ -31,9 +31,9 @@ static long long now(clockid_t clock) {
 }
 
 static void clocks_run_forward(void) {
-  static const clockid_t clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW,
-                                     CLOCK_BOOTTIME, CLOCK_PROCESS_CPUTIME_ID,
-                                     CLOCK_THREAD_CPUTIME_ID, CLOCK_REALTIME_COARSE};
+  static const clockid_t clocks[] = {
+      CLOCK_REALTIME,           CLOCK_MONOTONIC,         CLOCK_MONOTONIC_RAW,  CLOCK_BOOTTIME,
+      CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID, CLOCK_REALTIME_COARSE};
   for (unsigned i = 0; i < sizeof(clocks) / sizeof(clocks[0]); i++) {
     struct timespec a, b, resolution;
     CHECK(clock_gettime(clocks[i], &a) == 0);

@@ -75,7 +75,7 @@ static void stop_and_continue(void) {
 }
 
 static volatile sig_atomic_t chld_code, chld_pid, chld_count, chld_status;
-static void on_chld(int signo, siginfo_t *info, void *context) {
+static void on_chld(int signo, siginfo_t* info, void* context) {
   (void)signo, (void)context;
   chld_count++;
   chld_code = info->si_code;
@@ -190,8 +190,8 @@ static void usage_of_children(void) {
   CHECK(r.ru_maxrss > 0);
 }
 
-static int run_clone(void *arg) {
-  *(int *)arg = 5;
+static int run_clone(void* arg) {
+  *(int*)arg = 5;
   return 9;
 }
 static char stack[65536] __attribute__((aligned(16)));
