@@ -14,31 +14,37 @@ constexpr uint64_t kTrampolineAt = kOutOffset + kOutMax - kTrampolineSize;
 }  // namespace
 
 std::vector<Op> Thread::PatchOps(const PatchPlan& plan) {
-  std::vector<Op> ops;
-  if (plan.trampoline) {
-    memcpy(SlotFile::Bytes(slot_, kTrampolineAt), plan.code, kTrampolineSize);
-    ops.push_back(Op{kOpCopyOut, 0, {plan.trampoline, kTrampolineAt, kTrampolineSize, 1}});
-  }
   uint64_t all = PROT_READ | PROT_WRITE | PROT_EXEC;
   uint64_t flags = (plan.check_old ? kPatchCheck : 0) | (space_->threads() > 1 ? kPatchThreads : 0);
-  ops.push_back(HostCall(SYS_mprotect, plan.page, plan.page_length, all));
-  ops.push_back(Op{kOpPatch, 0, {plan.start, plan.old_bytes, plan.new_bytes, flags}});
-  ops.push_back(HostCall(SYS_mprotect, plan.page, plan.page_length,
-                         static_cast<uint64_t>(plan.protection)));
-  return ops;
+  return {HostCall(SYS_mprotect, plan.page, plan.page_length, all),
+          Op{kOpPatch, 0, {plan.start, plan.old_bytes, plan.new_bytes, flags}},
+          HostCall(SYS_mprotect, plan.page, plan.page_length,
+                   static_cast<uint64_t>(plan.protection))};
 }
 
-bool Thread::CarryOut(const PatchPlan& plan) {
+void Thread::CarryOut(const PatchPlan& plan) {
+  Patcher& patcher = space_->patcher();
+  if (plan.trampoline) {
+    // First, and only then may other threads be sent to it.
+    memcpy(SlotFile::Bytes(slot_, kTrampolineAt), plan.code, kTrampolineSize);
+    const Op op{kOpCopyOut, 0, {plan.trampoline, kTrampolineAt, kTrampolineSize, 1}};
+    if (!Execute(std::span(&op, 1)).ok() || !patcher.Written(plan)) {
+      patcher.Done(plan, false);
+      return;
+    }
+  }
   std::vector<Op> ops = PatchOps(plan);
   std::deque<Expected> calls;
   for (const Op& op : ops) Announce(op, -1, calls);
   __atomic_store_n(&slot_->patch_failed, 1, __ATOMIC_RELAXED);
-  return Execute(ops, std::move(calls)).ok() &&
-         __atomic_load_n(&slot_->patch_failed, __ATOMIC_RELAXED) == 0;
+  bool patched = Execute(ops, std::move(calls)).ok() &&
+                 __atomic_load_n(&slot_->patch_failed, __ATOMIC_RELAXED) == 0;
+  patcher.Done(plan, patched);
 }
 
 void Thread::CarryOutSeized(const PatchPlan& plan) {
   for (const Op& op : PatchOps(plan)) (void)ExecuteSeized(op).ok();
+  space_->patcher().Done(plan, true);
 }
 
 bool Thread::MapArena(uint64_t call) {
@@ -71,7 +77,7 @@ void Thread::ConsiderPatch(const arch::Registers& registers) {
     std::optional<PatchPlan> plan =
         patcher.Plan(call, registers.orig_rax, std::span<const uint8_t>(code), &need_arena);
     if (plan) {
-      patcher.Done(*plan, CarryOut(*plan));
+      CarryOut(*plan);
       return;
     }
     if (!need_arena) return;
@@ -85,7 +91,7 @@ bool Thread::FixFault(const platform::Event& event, arch::Registers& registers) 
   std::optional<uint64_t> to =
       space_->patcher().FixFault(event.signo, registers.rip, &finish);
   if (!to) return false;
-  if (finish) space_->patcher().Done(*finish, CarryOut(*finish));
+  if (finish) CarryOut(*finish);
   registers.rip = *to;
   return true;
 }

@@ -104,7 +104,7 @@ class Thread final : public platform::GuestThread {
   // guest_patch.cc
   void ConsiderPatch(const arch::Registers& registers);
   bool MapArena(uint64_t call);
-  bool CarryOut(const PatchPlan& plan);
+  void CarryOut(const PatchPlan& plan);
   bool FixFault(const platform::Event& event, arch::Registers& registers);
   platform::Event Broken(const char* what);
   void PutFpu(std::span<const std::byte> image);

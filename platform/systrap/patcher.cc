@@ -55,9 +55,8 @@ std::unique_ptr<Patcher> Patcher::Clone(const std::vector<uint64_t>* settled) {
   child->arenas_ = arenas_;
   for (auto& [call, site] : child->sites_) {
     bool whole = !settled || std::find(settled->begin(), settled->end(), call) != settled->end();
-    if (site.state == State::kPatching || (site.state == State::kPatched && !whole)) {
-      site.state = State::kTorn;
-    }
+    bool settled_now = site.state == State::kPatched && whole;
+    if (!settled_now && (Active(site) || site.state == State::kWriting)) site.state = State::kTorn;
   }
   child->Recount();
   return child;
@@ -158,8 +157,9 @@ void Patcher::UndoRange(uint64_t begin, uint64_t end, std::vector<PatchPlan>& pl
     plan.old_bytes = Load8(code.jump);
     plan.new_bytes = Load8(s.site.original);
     plan.check_old = s.state == State::kPatched;
-    if (FillPages(plan)) plans.push_back(plan);
-    s.state = State::kRefused;
+    plan.undo = true;
+    s.state = FillPages(plan) ? State::kUndoing : State::kRefused;
+    if (s.state == State::kUndoing) plans.push_back(plan);
   }
   Recount();
 }
@@ -233,7 +233,10 @@ bool Patcher::Trapped(uint64_t call) {
   const Mapping* m = Find(call);
   if (!m || !m->private_file || !(m->protection & PROT_EXEC)) return false;
   Site& s = sites_[call];
-  if (s.state == State::kRefused || s.state == State::kPatching) return false;
+  if (s.state == State::kRefused || s.state == State::kPatching || s.state == State::kWriting ||
+      s.state == State::kUndoing) {
+    return false;
+  }
   ++s.traps;
   if (s.state == State::kPatched) {
     if (s.traps < kTrapsBeforeRetry) return false;
@@ -300,7 +303,7 @@ std::optional<PatchPlan> Patcher::Plan(uint64_t call, uint64_t number,
   if (s.state == State::kTorn) {
     PatchPlan plan = FinishPlan(s);
     if (!FillPages(plan)) return std::nullopt;
-    s.state = State::kPatching;
+    s.state = State::kWriting;
     return plan;
   }
   if (s.state != State::kCounting && s.state != State::kPatched) return std::nullopt;
@@ -312,7 +315,7 @@ std::optional<PatchPlan> Patcher::Plan(uint64_t call, uint64_t number,
   }
   // Two sites must not share bytes: the later one stays as it is.
   for (const auto& [other, o] : sites_) {
-    if (other != call && Active(o) &&
+    if (other != call && (Active(o) || o.state == State::kWriting) &&
         Overlaps(o.site.start, o.site.start + 8, site->start, site->start + 8)) {
       s.state = State::kRefused;
       return std::nullopt;
@@ -345,16 +348,32 @@ std::optional<PatchPlan> Patcher::Plan(uint64_t call, uint64_t number,
   if (s.trampoline) trampolines_.erase(s.trampoline);
   s.site = *site;
   s.trampoline = plan.trampoline;
-  s.state = State::kPatching;
+  s.state = State::kWriting;
   trampolines_[plan.trampoline] = call;
   Recount();
   return plan;
 }
 
+bool Patcher::Written(const PatchPlan& plan) {
+  MutexLock lock(mutex_);
+  auto it = sites_.find(plan.call);
+  if (it == sites_.end() || it->second.state != State::kWriting) return false;
+  it->second.state = State::kPatching;
+  Recount();
+  return true;
+}
+
 void Patcher::Done(const PatchPlan& plan, bool patched) {
   MutexLock lock(mutex_);
   auto it = sites_.find(plan.call);
-  if (it == sites_.end() || it->second.state != State::kPatching) return;
+  if (it == sites_.end()) return;
+  State state = it->second.state;
+  if (plan.undo) {
+    if (state == State::kUndoing) it->second.state = State::kRefused;
+    Recount();
+    return;
+  }
+  if (state != State::kPatching && state != State::kWriting) return;
   it->second.state = patched ? State::kPatched : State::kRefused;
   it->second.traps = 0;
   if (!patched) trampolines_.erase(plan.trampoline);
@@ -380,7 +399,7 @@ uint64_t Patcher::ToHost(uint64_t rip) {
   if (active_.load(std::memory_order_seq_cst) == 0) return rip;
   MutexLock lock(mutex_);
   auto s = sites_.find(rip - 2);
-  if (s == sites_.end() || !Active(s->second) || s->second.site.form != PatchForm::kFollow) {
+  if (s == sites_.end() || !Leads(s->second) || s->second.site.form != PatchForm::kFollow) {
     return rip;
   }
   return MakePatch(s->second.site, s->second.trampoline).resume;
@@ -397,7 +416,7 @@ std::optional<uint64_t> Patcher::FixFault(int signo, uint64_t rip,
       if (s.state == State::kTorn) {
         PatchPlan plan = FinishPlan(s);
         if (!FillPages(plan)) return std::nullopt;
-        s.state = State::kPatching;
+        s.state = State::kWriting;
         *finish = plan;
       }
       return rip - 1;
@@ -410,7 +429,14 @@ std::optional<uint64_t> Patcher::FixFault(int signo, uint64_t rip,
       it->second.site.form != PatchForm::kFollow) {
     return std::nullopt;
   }
-  return MakePatch(it->second.site, it->second.trampoline).resume;
+  Site& s = it->second;
+  if (s.state == State::kTorn) {
+    PatchPlan plan = FinishPlan(s);
+    if (!FillPages(plan)) return std::nullopt;
+    s.state = State::kWriting;
+    *finish = plan;
+  }
+  return MakePatch(s.site, s.trampoline).resume;
 }
 
 void Patcher::HidePatches(uint64_t address, std::span<std::byte> bytes) {

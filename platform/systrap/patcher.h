@@ -28,6 +28,7 @@ struct PatchPlan {
   uint64_t call = 0;              // the site
   uint64_t start = 0;             // the eight bytes that change
   uint64_t old_bytes = 0, new_bytes = 0;
+  bool undo = false;
   bool check_old = true;          // change nothing if the bytes are not old_bytes
   uint64_t page = 0, page_length = 0;  // to be made writable meanwhile
   int protection = 0;             // what they have, and get back
@@ -58,6 +59,8 @@ class Patcher {
                                 bool* need_arena);
   std::vector<uint64_t> ArenaCandidates(uint64_t call);  // best first
   void AddArena(uint64_t base);
+  // The plan's trampoline is written: threads may be sent there. False: forget the plan.
+  bool Written(const PatchPlan& plan);
   void Done(const PatchPlan& plan, bool patched);
   // The site is never looked at again.
   void Refuse(uint64_t call);
@@ -91,7 +94,12 @@ class Patcher {
       return protection == o.protection && private_file == o.private_file;
     }
   };
-  enum class State : uint8_t { kCounting, kPatching, kPatched, kTorn, kRefused };
+  // kWriting: the trampoline is being written, nothing leads to it yet. kPatching: it is there, the
+  // site's bytes are changing. kUndoing: they are changing back. kTorn: see Clone; neither the bytes
+  // nor the trampoline can be relied on.
+  enum class State : uint8_t {
+    kCounting, kWriting, kPatching, kPatched, kUndoing, kTorn, kRefused
+  };
   struct Site {
     State state = State::kCounting;
     uint16_t traps = 0;
@@ -114,8 +122,12 @@ class Patcher {
   PatchPlan FinishPlan(const Site& site) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Site* SiteOfTrampoline(uint64_t rip) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   static bool Active(const Site& site) {
+    return Leads(site) || site.state == State::kTorn;
+  }
+  // Its trampoline may be used.
+  static bool Leads(const Site& site) {
     return site.state == State::kPatching || site.state == State::kPatched ||
-           site.state == State::kTorn;
+           site.state == State::kUndoing;
   }
   void Recount() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
