@@ -16,10 +16,10 @@ constexpr uint64_t kTrampolineAt = kOutOffset + kOutMax - kTrampolineSize;
 std::vector<Op> Thread::PatchOps(const PatchPlan& plan) {
   uint64_t all = PROT_READ | PROT_WRITE | PROT_EXEC;
   uint64_t flags = (plan.check_old ? kPatchCheck : 0) | (space_->threads() > 1 ? kPatchThreads : 0);
-  return {HostCall(SYS_mprotect, plan.page, plan.page_length, all),
-          Op{kOpPatch, 0, {plan.start, plan.old_bytes, plan.new_bytes, flags}},
-          HostCall(SYS_mprotect, plan.page, plan.page_length,
-                   static_cast<uint64_t>(plan.protection))};
+  return {
+      HostCall(SYS_mprotect, plan.page, plan.page_length, all),
+      Op{kOpPatch, 0, {plan.start, plan.old_bytes, plan.new_bytes, flags}},
+      HostCall(SYS_mprotect, plan.page, plan.page_length, static_cast<uint64_t>(plan.protection))};
 }
 
 void Thread::CarryOut(const PatchPlan& plan) {
@@ -49,9 +49,9 @@ void Thread::CarryOutSeized(const PatchPlan& plan) {
 
 bool Thread::MapArena(uint64_t call) {
   for (uint64_t base : space_->patcher().ArenaCandidates(call)) {
-    const Op op = HostCall(SYS_mmap, base, kArenaSize, PROT_READ | PROT_WRITE | PROT_EXEC,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
-                           ~0ull, 0);
+    const Op op =
+        HostCall(SYS_mmap, base, kArenaSize, PROT_READ | PROT_WRITE | PROT_EXEC,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, ~0ull, 0);
     std::deque<Expected> calls;
     Announce(op, -1, calls);
     Result<int64_t> at = Execute(std::span(&op, 1), std::move(calls));
@@ -69,9 +69,15 @@ void Thread::ConsiderPatch(const arch::Registers& registers) {
   uint64_t call = registers.rip - 2;
   // A guest that uses gs has no use for our way in, which needs it.
   if (gs_base_ != 0 || !patcher.Trapped(call)) return;
-  uint8_t code[kCodeBefore + kCodeAfter];
-  Result<size_t> n = space_->CopyIn(call - kCodeBefore, std::as_writable_bytes(std::span(code)));
-  if (!n.ok() || *n != sizeof(code)) return patcher.Refuse(call);
+  // What cannot be read, beyond a mapping's ends, is zeros, which are no form of ours.
+  uint8_t code[kCodeBefore + kCodeAfter] = {};
+  std::span<std::byte> bytes = std::as_writable_bytes(std::span(code));
+  size_t before = std::min<uint64_t>(kCodeBefore, call % arch::kPageSize);
+  if (space_->CopyIn(call - kCodeBefore, bytes.first(kCodeBefore)).value_or(0) != kCodeBefore) {
+    memset(code, 0, kCodeBefore);
+    (void)space_->CopyIn(call - before, bytes.subspan(kCodeBefore - before, before)).ok();
+  }
+  (void)space_->CopyIn(call, bytes.subspan(kCodeBefore)).ok();
   for (int attempt = 0; attempt < 2; ++attempt) {
     bool need_arena = false;
     std::optional<PatchPlan> plan =
@@ -88,8 +94,7 @@ void Thread::ConsiderPatch(const arch::Registers& registers) {
 
 bool Thread::FixFault(const platform::Event& event, arch::Registers& registers) {
   std::optional<PatchPlan> finish;
-  std::optional<uint64_t> to =
-      space_->patcher().FixFault(event.signo, registers.rip, &finish);
+  std::optional<uint64_t> to = space_->patcher().FixFault(event.signo, registers.rip, &finish);
   if (!to) return false;
   if (finish) CarryOut(*finish);
   registers.rip = *to;
