@@ -75,8 +75,8 @@ Result<> Space::ForceWritePiece(Thread& thread, uint64_t address, std::span<cons
   int open = protection | PROT_READ | PROT_WRITE;
   TRY(thread.ExecuteSeized(HostCall(SYS_mprotect, begin, length, static_cast<uint64_t>(open))));
   Result<size_t> n = CopyOut(address, in);
-  TRY(thread.ExecuteSeized(HostCall(SYS_mprotect, begin, length,
-                                    static_cast<uint64_t>(protection))));
+  TRY(thread.ExecuteSeized(
+      HostCall(SYS_mprotect, begin, length, static_cast<uint64_t>(protection))));
   if (!n.ok() || *n != in.size()) return Errno::kEFAULT;
   return Ok();
 }

@@ -71,7 +71,8 @@ class Space final : public platform::AddressSpace {
   Thread* Borrow();
   Result<> ForceWritePiece(Thread& thread, uint64_t address, std::span<const std::byte> in,
                            int protection);
-  // The process, when it has come; -1 if it does not. A forked child's parent goes on before it has.
+  // The process, when it has come; -1 if it does not. A forked child's parent goes on before it
+  // has.
   int AwaitHost();
   int pid() const { return pid_.load(std::memory_order_acquire); }
 
@@ -83,7 +84,7 @@ class Space final : public platform::AddressSpace {
   const std::unique_ptr<SlotFile> slots_;  // allocation under mutex_; At() needs no lock
   std::unique_ptr<Patcher> patcher_;
   std::vector<uint32_t> retired_ ABSL_GUARDED_BY(mutex_);
-  bool killed_ ABSL_GUARDED_BY(mutex_) = false;  // before it has come
+  bool killed_ ABSL_GUARDED_BY(mutex_) = false;                 // before it has come
   std::vector<sched::Fiber*> waiting_ ABSL_GUARDED_BY(mutex_);  // for it to come
   std::vector<Thread*> members_ ABSL_GUARDED_BY(mutex_);
 };

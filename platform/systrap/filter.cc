@@ -17,19 +17,21 @@ namespace {
 
 constexpr uint32_t kIpLow = offsetof(seccomp_data, instruction_pointer);
 constexpr uint32_t kIpHigh = kIpLow + 4;
-static_assert(static_cast<uint32_t>(kText) == 0, "GuestCallFilter compares the low half with a size");
+static_assert(static_cast<uint32_t>(kText) == 0,
+              "GuestCallFilter compares the low half with a size");
 
 // The advice values that change only how the caller's own memory behaves. Not here: MADV_DOFORK
 // (allowed on guest memory only, below: slots must never be inherited), MERGEABLE (a side channel
 // between sandboxes), HWPOISON and its kin.
 constexpr uint64_t kAdvice[] = {
-    MADV_NORMAL,     MADV_RANDOM,       MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED,
-    MADV_FREE,       MADV_REMOVE,       MADV_DONTFORK,   MADV_HUGEPAGE, MADV_NOHUGEPAGE,
-    MADV_DONTDUMP,   MADV_DODUMP,       MADV_WIPEONFORK, MADV_KEEPONFORK, MADV_COLD,
-    MADV_PAGEOUT,    MADV_POPULATE_READ, MADV_POPULATE_WRITE};
+    MADV_NORMAL,   MADV_RANDOM,        MADV_SEQUENTIAL,    MADV_WILLNEED,   MADV_DONTNEED,
+    MADV_FREE,     MADV_REMOVE,        MADV_DONTFORK,      MADV_HUGEPAGE,   MADV_NOHUGEPAGE,
+    MADV_DONTDUMP, MADV_DODUMP,        MADV_WIPEONFORK,    MADV_KEEPONFORK, MADV_COLD,
+    MADV_PAGEOUT,  MADV_POPULATE_READ, MADV_POPULATE_WRITE};
 
-constexpr uint64_t kMapFlags = MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS | MAP_GROWSDOWN |
-                               MAP_NORESERVE | MAP_POPULATE | MAP_STACK | MAP_FIXED_NOREPLACE;
+constexpr uint64_t kMapFlags = MAP_SHARED | MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS |
+                               MAP_GROWSDOWN | MAP_NORESERVE | MAP_POPULATE | MAP_STACK |
+                               MAP_FIXED_NOREPLACE;
 constexpr uint64_t kProtections = PROT_READ | PROT_WRITE | PROT_EXEC;
 
 // A libseccomp context being filled; remembers the first failure.
@@ -59,9 +61,11 @@ class Rules {
     ScopedFd file(memfd_create("filter", MFD_CLOEXEC));
     if (!file || seccomp_export_bpf(context_, file.get())) return Errno::kEINVAL;
     off_t size = lseek(file.get(), 0, SEEK_END);
-    if (size < static_cast<off_t>(sizeof(sock_filter)) || size % sizeof(sock_filter)) return Errno::kEINVAL;
+    if (size < static_cast<off_t>(sizeof(sock_filter)) || size % sizeof(sock_filter))
+      return Errno::kEINVAL;
     std::vector<sock_filter> program(size / sizeof(sock_filter));
-    if (program.empty()) return Errno::kEINVAL;  // (tells g++ -O2 that there is something to read to)
+    if (program.empty())
+      return Errno::kEINVAL;  // (tells g++ -O2 that there is something to read to)
     if (pread(file.get(), program.data(), size, 0) != size) return Errno::kEIO;
     return program;
   }
@@ -97,9 +101,9 @@ std::vector<sock_filter> GuestCallFilter() {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AUDIT_ARCH_X86_64, 0, 5),  // int 0x80: trap
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kIpHigh),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kText >> 32, 0, 3),        // above or below: trap
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kText >> 32, 0, 3),  // above or below: trap
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kIpLow),
-      BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, kTextMax, 1, 0),           // beyond the blob: trap
+      BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, kTextMax, 1, 0),  // beyond the blob: trap
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
   };

@@ -1,4 +1,5 @@
-// The seccomp filters of the stub processes. docs/systrap.md lists what they leave reachable and why.
+// The seccomp filters of the stub processes. docs/systrap.md lists what they leave reachable and
+// why.
 #pragma once
 
 #include <linux/filter.h>

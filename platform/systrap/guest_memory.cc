@@ -6,8 +6,8 @@
 namespace msentry::systrap {
 namespace {
 
-constexpr uint64_t kOutRoom = kOutMax - 64;   // the end is guest_patch.cc's
-constexpr size_t kMaxDeferred = 4096;         // larger results go directly
+constexpr uint64_t kOutRoom = kOutMax - 64;  // the end is guest_patch.cc's
+constexpr size_t kMaxDeferred = 4096;        // larger results go directly
 constexpr size_t kMaxDeferredOps = 40;
 
 }  // namespace

@@ -48,8 +48,8 @@ Op MakeOp(const platform::MemoryOp& op) {
       return HostCall(SYS_mmap, op.address, op.length, protection,
                       flags | MAP_FIXED | MAP_ANONYMOUS, ~0ull, 0);
     case Kind::kMapFile:
-      return Op{kOpMapFile, 0,
-                {op.address, op.length, protection, flags | MAP_FIXED, 0, op.offset, 0}};
+      return Op{
+          kOpMapFile, 0, {op.address, op.length, protection, flags | MAP_FIXED, 0, op.offset, 0}};
     case Kind::kUnmap:
       return HostCall(SYS_munmap, op.address, op.length);
     case Kind::kProtect:

@@ -67,12 +67,10 @@ class Thread final : public platform::GuestThread {
   struct Run {
     std::atomic<bool> listed{false};  // the stub has the ball
     size_t position = 0;
-    sched::Fiber* fiber = nullptr;    // parked until the request comes
+    sched::Fiber* fiber = nullptr;  // parked until the request comes
   };
   Run run;
-  bool HasRequest() const {
-    return __atomic_load_n(&slot_->state, __ATOMIC_ACQUIRE) == kRequest;
-  }
+  bool HasRequest() const { return __atomic_load_n(&slot_->state, __ATOMIC_ACQUIRE) == kRequest; }
 
  private:
   // Gives the ball to the stub with `count` operations in the slot.
@@ -113,23 +111,23 @@ class Thread final : public platform::GuestThread {
   const RefPtr<Space> space_;
   const uint32_t index_;
   Slot* const slot_;
-  std::atomic<int> tid_{-1};       // host thread; known once the stub said so
+  std::atomic<int> tid_{-1};  // host thread; known once the stub said so
   std::atomic<bool> busy_{false};
   std::atomic<bool> gone_{false};
   std::atomic<bool> ready_{false};  // its first request has been taken
   bool abandoned_ = false;
-  uint64_t nonce_ = 0;             // of a forked child, until it has come
-  uint64_t fs_base_;               // what the host thread has
-  uint64_t gs_base_ = 0;           // the guest's own
-  SlotRegs shadow_{};              // what the slot's registers hold, as far as we wrote or read them
+  uint64_t nonce_ = 0;    // of a forked child, until it has come
+  uint64_t fs_base_;      // what the host thread has
+  uint64_t gs_base_ = 0;  // the guest's own
+  SlotRegs shadow_{};     // what the slot's registers hold, as far as we wrote or read them
   // Where the thread stands when the guest's rip is guest_rip_: they differ inside trampolines.
   // Of patcher generation rip_generation_.
   uint64_t guest_rip_ = 0, host_rip_ = 0, rip_generation_ = 0;
-  std::vector<Op> pending_;        // to be carried out before it resumes
+  std::vector<Op> pending_;  // to be carried out before it resumes
   // Results among them: where they go, and how much of the slot's area they fill.
   std::vector<Range> deferred_;
   uint64_t out_used_ = 0;
-  bool bulk_deferred_ = false;     // the bulk window holds a result
+  bool bulk_deferred_ = false;  // the bulk window holds a result
   // What the stub copied for the current call: where it lies in the guest and in the slot.
   bool marshalled_ = false;
   struct MarshalledArg {
@@ -137,7 +135,7 @@ class Thread final : public platform::GuestThread {
     uint64_t offset = 0;
   };
   std::array<MarshalledArg, 6> args_;
-  uint64_t bulk_address_ = 0;      // of the transfer begun
+  uint64_t bulk_address_ = 0;  // of the transfer begun
   Direction bulk_direction_ = Direction::kToGuest;
 
   std::atomic<bool> interrupt_{false};  // Interrupt() was called and not yet reported

@@ -33,9 +33,7 @@ bool Add(int epoll, int fd, uint64_t id) {
   return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0;
 }
 
-ScopedFd PidfdOpen(int pid) {
-  return ScopedFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
-}
+ScopedFd PidfdOpen(int pid) { return ScopedFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))); }
 
 void KillByPidfd(int pidfd) { syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nullptr, 0); }
 

@@ -1,10 +1,10 @@
 // Keeper: the host thread that answers the stubs' seccomp user notifications and notices the end of
 // guest processes.
 //
-// Only calls that the sentry has announced are let through, each once and in order: a clone with the
-// very flags of a fork or a thread start, the descriptor of a file mapping, the slots of a forked
-// child (by a nonce that only its parent knew). In strict mode memory calls as well. All else is
-// refused with EPERM: guest code that jumps into the stub gets nothing it was not given.
+// Only calls that the sentry has announced are let through, each once and in order: a clone with
+// the very flags of a fork or a thread start, the descriptor of a file mapping, the slots of a
+// forked child (by a nonce that only its parent knew). In strict mode memory calls as well. All
+// else is refused with EPERM: guest code that jumps into the stub gets nothing it was not given.
 //
 // Locks: mutex_ -> Platform's run mutex. No call here blocks for long.
 #pragma once
@@ -46,7 +46,8 @@ class Keeper {
   void Expect(Thread* thread, std::deque<Expected> calls);
   void Forget(Thread* thread);
 
-  // A fork is about to be posted: whoever presents `nonce` becomes `child`, a thread of a new space.
+  // A fork is about to be posted: whoever presents `nonce` becomes `child`, a thread of a new
+  // space.
   void ExpectChild(uint64_t nonce, Thread* child);
   void ForgetChild(uint64_t nonce);
 
@@ -82,10 +83,10 @@ class Keeper {
 
   const ScopedFd listener_, epoll_, stop_;
   Mutex mutex_;
-  absl::flat_hash_map<int, Thread*> threads_ ABSL_GUARDED_BY(mutex_);             // by host tid
+  absl::flat_hash_map<int, Thread*> threads_ ABSL_GUARDED_BY(mutex_);  // by host tid
   absl::flat_hash_map<Thread*, std::deque<Expected>> expected_ ABSL_GUARDED_BY(mutex_);
-  absl::flat_hash_map<uint64_t, Thread*> children_ ABSL_GUARDED_BY(mutex_);       // by nonce
-  absl::flat_hash_map<int, Process> processes_ ABSL_GUARDED_BY(mutex_);           // by host pid
+  absl::flat_hash_map<uint64_t, Thread*> children_ ABSL_GUARDED_BY(mutex_);  // by nonce
+  absl::flat_hash_map<int, Process> processes_ ABSL_GUARDED_BY(mutex_);      // by host pid
   std::thread thread_;
 };
 

@@ -13,9 +13,9 @@ constexpr uint64_t kLea = 7, kEnter = 13;  // movabs + jmp
 
 bool RegisterOperands(uint8_t modrm) { return modrm >= 0xc0; }
 
-// Bytes of the instruction at `p` if it is one that can be moved: it does not depend on its address,
-// and is three to seven bytes long (or a return before padding). These are what compilers and
-// hand-written wrappers put behind a system call.
+// Bytes of the instruction at `p` if it is one that can be moved: it does not depend on its
+// address, and is three to seven bytes long (or a return before padding). These are what compilers
+// and hand-written wrappers put behind a system call.
 uint8_t MovableLength(const uint8_t* p) {
   bool rex = (p[0] & 0xf8) == 0x48 || p[0] == 0x41 || p[0] == 0x44 || p[0] == 0x45;
   const uint8_t* q = rex ? p + 1 : p;
@@ -37,8 +37,8 @@ uint8_t MovableLength(const uint8_t* p) {
   // ret, and what follows can only be padding up to the next function.
   if (p[0] == 0xc3) {
     bool nops = (p[1] == 0x90 && p[2] == 0x90) || (p[1] == 0xcc && p[2] == 0xcc) ||
-                (p[1] == 0x0f && p[2] == 0x1f) || (p[1] == 0x66 && (p[2] == 0x90 || p[2] == 0x2e ||
-                                                                    p[2] == 0x66 || p[2] == 0x0f));
+                (p[1] == 0x0f && p[2] == 0x1f) ||
+                (p[1] == 0x66 && (p[2] == 0x90 || p[2] == 0x2e || p[2] == 0x66 || p[2] == 0x0f));
     return nops ? 1 : 0;
   }
   return 0;
@@ -48,12 +48,39 @@ uint8_t MovableLength(const uint8_t* p) {
 // or privileged, or port I/O.
 bool FaultsAlone(uint8_t byte) {
   switch (byte) {
-    case 0x06: case 0x07: case 0x0e: case 0x16: case 0x17: case 0x1e: case 0x1f: case 0x27:
-    case 0x2f: case 0x37: case 0x3f: case 0x60: case 0x61: case 0x82: case 0x9a: case 0xce:
-    case 0xd4: case 0xea:
-    case 0x6c: case 0x6d: case 0x6e: case 0x6f:
-    case 0xe4: case 0xe5: case 0xe6: case 0xe7: case 0xec: case 0xed: case 0xee: case 0xef:
-    case 0xf4: case 0xfa: case 0xfb:
+    case 0x06:
+    case 0x07:
+    case 0x0e:
+    case 0x16:
+    case 0x17:
+    case 0x1e:
+    case 0x1f:
+    case 0x27:
+    case 0x2f:
+    case 0x37:
+    case 0x3f:
+    case 0x60:
+    case 0x61:
+    case 0x82:
+    case 0x9a:
+    case 0xce:
+    case 0xd4:
+    case 0xea:
+    case 0x6c:
+    case 0x6d:
+    case 0x6e:
+    case 0x6f:
+    case 0xe4:
+    case 0xe5:
+    case 0xe6:
+    case 0xe7:
+    case 0xec:
+    case 0xed:
+    case 0xee:
+    case 0xef:
+    case 0xf4:
+    case 0xfa:
+    case 0xfb:
       return true;
     default:
       return false;

@@ -14,8 +14,8 @@ namespace {
 
 // A site is patched when it has trapped this often: a patch costs about as much as four traps.
 constexpr uint16_t kTrapsBeforePatch = 4;
-// Traps at a patched site: its page has lost our bytes (MADV_DONTNEED), or the program jumps straight
-// to the call; look again only now and then.
+// Traps at a patched site: its page has lost our bytes (MADV_DONTNEED), or the program jumps
+// straight to the call; look again only now and then.
 constexpr uint16_t kTrapsBeforeRetry = 64;
 
 // Program images are loaded below, libraries above.
@@ -183,10 +183,10 @@ std::vector<PatchPlan> Patcher::Before(const platform::MemoryOp& op) {
     if (op.protection & PROT_WRITE) UndoRange(begin, end, undo);
     std::vector<Mapping> changed;
     for (auto it = std::lower_bound(mappings_.begin(), mappings_.end(), begin,
-                                    [](const Mapping& m, uint64_t a) { return m.end <= a; });
+                                    [](const Mapping&m, uint64_t a) { return m.end <= a; });
          it != mappings_.end() && it->begin < end; ++it) {
-      changed.push_back({std::max(it->begin, begin), std::min(it->end, end), op.protection,
-                         it->private_file});
+      changed.push_back(
+          {std::max(it->begin, begin), std::min(it->end, end), op.protection, it->private_file});
     }
     Replace(begin, end, changed);
     return undo;
@@ -261,8 +261,8 @@ std::vector<uint64_t> Patcher::ArenaCandidates(uint64_t call) {
   }
   MutexLock lock(mutex_);
   const Mapping* m = Find(call);
-  // Where sentry/mm puts nothing by itself: new mappings go below the libraries, the heap grows above
-  // the program. The host tells what is free.
+  // Where sentry/mm puts nothing by itself: new mappings go below the libraries, the heap grows
+  // above the program. The host tells what is free.
   if (call >= kMappingArea) {
     uint64_t top = ((m ? m->end : call) + kArenaSize - 1) & ~(kArenaSize - 1);
     for (uint64_t step = 0x1000000; step < kReach; step *= 2) {
@@ -425,8 +425,7 @@ std::optional<uint64_t> Patcher::FixFault(int signo, uint64_t rip,
   }
   if (signo != SIGILL && signo != SIGSEGV) return std::nullopt;
   auto it = sites_.find(rip - 2);
-  if (it == sites_.end() || !Active(it->second) ||
-      it->second.site.form != PatchForm::kFollow) {
+  if (it == sites_.end() || !Active(it->second) || it->second.site.form != PatchForm::kFollow) {
     return std::nullopt;
   }
   Site& s = it->second;

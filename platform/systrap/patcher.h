@@ -3,8 +3,8 @@
 // plans out.
 //
 // Only private file mappings are patched: the first write makes a private copy of the page, which
-// goes away with the mapping and is inherited by fork. A guest's debugger, and every copy the sentry
-// makes, sees the original bytes (HidePatches).
+// goes away with the mapping and is inherited by fork. A guest's debugger, and every copy the
+// sentry makes, sees the original bytes (HidePatches).
 //
 // Any thread; one leaf lock.
 #pragma once
@@ -25,14 +25,14 @@ namespace msentry::systrap {
 
 // One change of code, to be carried out by a thread of the space.
 struct PatchPlan {
-  uint64_t call = 0;              // the site
-  uint64_t start = 0;             // the eight bytes that change
+  uint64_t call = 0;   // the site
+  uint64_t start = 0;  // the eight bytes that change
   uint64_t old_bytes = 0, new_bytes = 0;
   bool undo = false;
-  bool check_old = true;          // change nothing if the bytes are not old_bytes
+  bool check_old = true;               // change nothing if the bytes are not old_bytes
   uint64_t page = 0, page_length = 0;  // to be made writable meanwhile
-  int protection = 0;             // what they have, and get back
-  uint64_t trampoline = 0;        // 0: none to be written
+  int protection = 0;                  // what they have, and get back
+  uint64_t trampoline = 0;             // 0: none to be written
   uint8_t code[kTrampolineSize] = {};
 };
 inline constexpr uint64_t kArenaSize = 0x10000;
@@ -53,8 +53,9 @@ class Patcher {
   // A call trapped with rip behind `call + 2`. True if it is time to look at the code there (the
   // caller reads it and asks Plan).
   bool Trapped(uint64_t call);
-  // What to do there; nothing if the code has no form we know. `need_arena` is set when no arena has
-  // a place for the trampoline: map kArenaSize bytes at one of ArenaCandidates, AddArena, ask again.
+  // What to do there; nothing if the code has no form we know. `need_arena` is set when no arena
+  // has a place for the trampoline: map kArenaSize bytes at one of ArenaCandidates, AddArena, ask
+  // again.
   std::optional<PatchPlan> Plan(uint64_t call, uint64_t number, std::span<const uint8_t> code,
                                 bool* need_arena);
   std::vector<uint64_t> ArenaCandidates(uint64_t call);  // best first
@@ -95,10 +96,16 @@ class Patcher {
     }
   };
   // kWriting: the trampoline is being written, nothing leads to it yet. kPatching: it is there, the
-  // site's bytes are changing. kUndoing: they are changing back. kTorn: see Clone; neither the bytes
-  // nor the trampoline can be relied on.
+  // site's bytes are changing. kUndoing: they are changing back. kTorn: see Clone; neither the
+  // bytes nor the trampoline can be relied on.
   enum class State : uint8_t {
-    kCounting, kWriting, kPatching, kPatched, kUndoing, kTorn, kRefused
+    kCounting,
+    kWriting,
+    kPatching,
+    kPatched,
+    kUndoing,
+    kTorn,
+    kRefused
   };
   struct Site {
     State state = State::kCounting;
@@ -121,9 +128,7 @@ class Patcher {
   bool FillPages(PatchPlan& plan) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   PatchPlan FinishPlan(const Site& site) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Site* SiteOfTrampoline(uint64_t rip) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static bool Active(const Site& site) {
-    return Leads(site) || site.state == State::kTorn;
-  }
+  static bool Active(const Site& site) { return Leads(site) || site.state == State::kTorn; }
   // Its trampoline may be used.
   static bool Leads(const Site& site) {
     return site.state == State::kPatching || site.state == State::kPatched ||
@@ -132,8 +137,8 @@ class Patcher {
   void Recount() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   Mutex mutex_;
-  std::vector<Mapping> mappings_ ABSL_GUARDED_BY(mutex_);               // sorted, disjoint
-  absl::flat_hash_map<uint64_t, Site> sites_ ABSL_GUARDED_BY(mutex_);   // by call address
+  std::vector<Mapping> mappings_ ABSL_GUARDED_BY(mutex_);                        // sorted, disjoint
+  absl::flat_hash_map<uint64_t, Site> sites_ ABSL_GUARDED_BY(mutex_);            // by call address
   absl::flat_hash_map<uint64_t, uint64_t> trampolines_ ABSL_GUARDED_BY(mutex_);  // to call
   std::vector<Arena> arenas_ ABSL_GUARDED_BY(mutex_);
   // Sites that are patched or about to be: the callers' short cut when there are none.

@@ -19,7 +19,8 @@ namespace msentry::systrap {
 
 class SystrapPlatform final : public platform::Platform, public sched::SpinSource {
  public:
-  using NewSpace = std::pair<RefPtr<platform::AddressSpace>, std::unique_ptr<platform::GuestThread>>;
+  using NewSpace =
+      std::pair<RefPtr<platform::AddressSpace>, std::unique_ptr<platform::GuestThread>>;
 
   static Result<std::unique_ptr<platform::Platform>> Create(sched::Scheduler& scheduler,
                                                             const platform::Options& options,
@@ -40,8 +41,8 @@ class SystrapPlatform final : public platform::Platform, public sched::SpinSourc
 
   // The run list: threads whose stub has the ball.
   void BeginRun(Thread* thread);
-  // Parks until the thread's request is there, or it is dead, or the deadline has passed; false: not
-  // there.
+  // Parks until the thread's request is there, or it is dead, or the deadline has passed; false:
+  // not there.
   bool AwaitRun(Thread* thread, int64_t deadline_ns);
   void EndRun(Thread* thread);
   void WakeDead(Space* space);

@@ -49,8 +49,8 @@ Result<> SystrapPlatform::Init(std::string* why) {
   if (options_.arg_specs) FillMarshal(options_.arg_specs, control);
   std::unique_ptr<SlotFile> slots = TRY(SlotFile::Create());
   uint32_t index = TRY(slots->Allocate());
-  Zygote zygote = TRY(StartZygote(*control_, *slots, scheduler_.doorbell_fd(),
-                                  options_.strict_gate, why));
+  Zygote zygote =
+      TRY(StartZygote(*control_, *slots, scheduler_.doorbell_fd(), options_.strict_gate, why));
   vdso_ = zygote.vdso;
   keeper_ = TRY(Keeper::Start(std::move(zygote.listener)));
   RefPtr<Space> space = MakeRef<Space>(*this, std::move(slots));

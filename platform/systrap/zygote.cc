@@ -204,8 +204,8 @@ platform::Platform::Vdso ArrangeMemory(Setup& setup, int pid) {
 Result<ScopedFd> Confine(Setup& setup, int pid, bool strict, std::string* why) {
   __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   __user_cap_data_struct none[2] = {};
-  int64_t result = setup.Call(
-      SYS_capset, {setup.Pass(&header, 1, 0), setup.Pass(none, 2, 64), 0, 0, 0, 0});
+  int64_t result =
+      setup.Call(SYS_capset, {setup.Pass(&header, 1, 0), setup.Pass(none, 2, 64), 0, 0, 0, 0});
   if (result != 0) {
     *why = "cannot drop the capabilities of the stub processes";
     return FromHost(static_cast<int>(-result));
@@ -221,8 +221,8 @@ Result<ScopedFd> Confine(Setup& setup, int pid, bool strict, std::string* why) {
     if (filter == &stub) {
       flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     }
-    result = setup.Call(SYS_seccomp, {SECCOMP_SET_MODE_FILTER, flags,
-                                      setup.Pass(&program, 1, 0), 0, 0, 0});
+    result = setup.Call(SYS_seccomp,
+                        {SECCOMP_SET_MODE_FILTER, flags, setup.Pass(&program, 1, 0), 0, 0, 0});
     if (result < 0) {
       *why = absl::StrCat("the host forbids seccomp filters with user notification (",
                           strerror(static_cast<int>(-result)), "); try --platform=ptrace");
@@ -254,8 +254,7 @@ Result<std::unique_ptr<ControlPage>> ControlPage::Create() {
     munmap(page, kControlSize);
     return error;
   }
-  return std::unique_ptr<ControlPage>(
-      new ControlPage(std::move(fd), static_cast<Control*>(page)));
+  return std::unique_ptr<ControlPage>(new ControlPage(std::move(fd), static_cast<Control*>(page)));
 }
 
 ControlPage::~ControlPage() { munmap(control_, kControlSize); }

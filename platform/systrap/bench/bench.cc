@@ -110,28 +110,30 @@ class Bench {
     auto seven = [](Guest&) { return uint64_t{7}; };
     CallLoop("getppid", bench_raw_loop, SYS_getppid, nothing, seven);
     CallLoop("getppid_generic", bench_call_loop, SYS_getppid, nothing, seven);
-    CallLoop("getpid", bench_call_loop, SYS_getpid,
-             [](Guest& g) {
-               g.thread->PublishIdentity({.tgid = 7, .tid = 7});
-               g.thread->EnableShortcuts(true);
-             },
-             seven);
+    CallLoop(
+        "getpid", bench_call_loop, SYS_getpid,
+        [](Guest& g) {
+          g.thread->PublishIdentity({.tgid = 7, .tid = 7});
+          g.thread->EnableShortcuts(true);
+        },
+        seven);
     for (uint64_t size : {uint64_t{1}, uint64_t{4096}, uint64_t{65536}}) {
       std::string name = "pread_" + std::to_string(size);
       std::vector<std::byte> data(size, std::byte{7});
-      CallLoop(name.c_str(), bench_pread_loop, SYS_pread64,
-               [&](Guest& g) {
-                 g.registers.rsi = kData;
-                 g.registers.rdx = size;
-               },
-               [&](Guest& g) {
-                 std::span<std::byte> window = g.thread->BeginBulk(
-                     g.registers.rsi, g.registers.rdx, GuestThread::Direction::kToGuest);
-                 if (window.empty()) return MUST(g.thread->CopyOut(g.registers.rsi, data));
-                 memcpy(window.data(), data.data(), window.size());
-                 MUST(g.thread->FinishBulk(window.size()));
-                 return window.size();
-               });
+      CallLoop(
+          name.c_str(), bench_pread_loop, SYS_pread64,
+          [&](Guest& g) {
+            g.registers.rsi = kData;
+            g.registers.rdx = size;
+          },
+          [&](Guest& g) {
+            std::span<std::byte> window = g.thread->BeginBulk(g.registers.rsi, g.registers.rdx,
+                                                              GuestThread::Direction::kToGuest);
+            if (window.empty()) return MUST(g.thread->CopyOut(g.registers.rsi, data));
+            memcpy(window.data(), data.data(), window.size());
+            MUST(g.thread->FinishBulk(window.size()));
+            return window.size();
+          });
     }
     if (Wanted("mmap_munmap")) {
       Guest g = NewGuest();

@@ -72,21 +72,21 @@
 namespace msentry::systrap {
 
 // ---- Address map of a stub process above arch::kTaskSize ----
-inline constexpr uint64_t kText = 0x7ff800000000;     // the blob; its rip range is [kText, +64 KiB)
+inline constexpr uint64_t kText = 0x7ff800000000;  // the blob; its rip range is [kText, +64 KiB)
 inline constexpr uint64_t kTextMax = 0x10000;
 inline constexpr uint64_t kEntry = kText + STUB_ENTRY;  // where patched call sites come
-inline constexpr uint64_t kControl = 0x7ff800100000;  // Control, read-only, shared by all stubs
-inline constexpr uint64_t kSlots = 0x7ff900000000;    // Slot[kMaxThreads], shared with the sentry
+inline constexpr uint64_t kControl = 0x7ff800100000;    // Control, read-only, shared by all stubs
+inline constexpr uint64_t kSlots = 0x7ff900000000;      // Slot[kMaxThreads], shared with the sentry
 inline constexpr uint64_t kSlotStride = 0x20000;
 inline constexpr uint64_t kPrivate = 0x7ffa00000000;  // stacks, one area for each slot
 inline constexpr uint64_t kPrivateStride = 0x10000;
-inline constexpr uint64_t kAltStackSize = 0xa000;     // [0, here) signal stack, above it: the stack
+inline constexpr uint64_t kAltStackSize = 0xa000;  // [0, here) signal stack, above it: the stack
 inline constexpr uint32_t kMaxThreads = 8192;
 inline constexpr uint64_t kSlotsSize = kSlotStride * kMaxThreads;
 inline constexpr uint64_t kPrivateSize = kPrivateStride * kMaxThreads;
 
 // ---- Fixed host facts of a stub process ----
-inline constexpr int kDoorbellFd = 0;      // the scheduler's eventfd: the only fd a stub keeps
+inline constexpr int kDoorbellFd = 0;        // the scheduler's eventfd: the only fd a stub keeps
 inline constexpr int kInterruptSignal = 23;  // SIGURG: ignored where no handler is set yet
 // System calls that never reach the host kernel: the filter sends them to the sentry, which answers
 // with a descriptor (SECCOMP_IOCTL_NOTIF_ADDFD). Real numbers, so that libseccomp takes them.
@@ -95,12 +95,12 @@ inline constexpr int kCallGetSlots = 319;  // memfd_create(nonce): the slots of 
 // Flags of the only two clones there are.
 inline constexpr uint64_t kCloneFork = 0x8000;  // CLONE_PARENT
 // CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM | PARENT_SETTID | CHILD_CLEARTID
-inline constexpr uint64_t kCloneThread = 0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 |
-                                         0x100000 | 0x200000;
+inline constexpr uint64_t kCloneThread =
+    0x100 | 0x200 | 0x400 | 0x800 | 0x10000 | 0x40000 | 0x100000 | 0x200000;
 
 // How the stub treats one argument of a call (from abi::ArgSpec; see stub/marshal.cc).
 struct MarshalArg {
-  uint8_t kind;        // abi::ArgKind
+  uint8_t kind;  // abi::ArgKind
   uint8_t length_arg;
   uint16_t size;
 };
@@ -108,9 +108,9 @@ inline constexpr uint8_t kMarshalPath = 7, kMarshalBufferIn = 8, kMarshalStructI
 inline constexpr int kMarshalCalls = 512;
 
 struct Control {
-  uint32_t armed;        // the doorbell must be rung (see above)
-  uint32_t spin;         // pauses before a stub sleeps
-  uint32_t wake_futex;   // setup only: the sentry waits on the state word itself
+  uint32_t armed;       // the doorbell must be rung (see above)
+  uint32_t spin;        // pauses before a stub sleeps
+  uint32_t wake_futex;  // setup only: the sentry waits on the state word itself
   uint32_t cpus;
   uint64_t xstate_mask;  // XSAVE features saved and restored
   uint64_t unused[5];
@@ -134,20 +134,20 @@ enum Kind : uint32_t {
 // One operation of a reply. kSyscall's result is in the slot's `value`; a result in [-4095, -1]
 // stops the list.
 enum OpCode : uint32_t {
-  kOpSyscall = 1,   // a[0] = number, a[1..6] = arguments
-  kOpMapFile,       // a[0..3] = address, length, prot, flags; a[5] = offset; fd by kCallGetFd
-  kOpFork,          // a[0] = nonce
-  kOpThread,        // a[0] = index of the new thread's slot
+  kOpSyscall = 1,  // a[0] = number, a[1..6] = arguments
+  kOpMapFile,      // a[0..3] = address, length, prot, flags; a[5] = offset; fd by kCallGetFd
+  kOpFork,         // a[0] = nonce
+  kOpThread,       // a[0] = index of the new thread's slot
   kOpExitThread,
   kOpExitProcess,
-  kOpCopyOut,       // a[0] = guest address, a[1] = offset in the slot, a[2] = bytes; on a bad
-                    // address it fails if a[3], else the guest's rax becomes -EFAULT
-  kOpCopyIn,        // the same, from the guest; value = bytes copied
-  kOpSaveFpu,       // to the slot's fpu area
-  kOpLoadFpu,       // from it
-  kOpSetFs,         // a[0] = base
-  kOpPatch,         // code at a[0]: its eight bytes a[1] become a[2] (the first five differ);
-                    // a[3] = kPatch* bits; slot.patch_failed says whether they were not a[1]
+  kOpCopyOut,  // a[0] = guest address, a[1] = offset in the slot, a[2] = bytes; on a bad
+               // address it fails if a[3], else the guest's rax becomes -EFAULT
+  kOpCopyIn,   // the same, from the guest; value = bytes copied
+  kOpSaveFpu,  // to the slot's fpu area
+  kOpLoadFpu,  // from it
+  kOpSetFs,    // a[0] = base
+  kOpPatch,    // code at a[0]: its eight bytes a[1] become a[2] (the first five differ);
+               // a[3] = kPatch* bits; slot.patch_failed says whether they were not a[1]
 };
 struct Op {
   uint32_t code;
@@ -180,11 +180,11 @@ struct Slot {
   uint32_t kind;
   uint32_t op_count;
   uint32_t after;
-  uint32_t by_signal;  // the request came through a signal, not a patched call site
-  uint32_t done;       // operations that succeeded
-  int64_t value;       // result of the last operation
-  uint32_t copy_fault; // a deferred kOpCopyOut met a bad address: rax has become -EFAULT
-  uint32_t sequence;   // of replies, for debugging
+  uint32_t by_signal;     // the request came through a signal, not a patched call site
+  uint32_t done;          // operations that succeeded
+  int64_t value;          // result of the last operation
+  uint32_t copy_fault;    // a deferred kOpCopyOut met a bad address: rax has become -EFAULT
+  uint32_t sequence;      // of replies, for debugging
   uint32_t patch_failed;  // kOpPatch changed nothing
   uint32_t line0_rest[3];
 
@@ -202,9 +202,9 @@ struct Slot {
   uint64_t fault_address;
   uint64_t fault_error;
   uint64_t fault_trap;
-  uint32_t host_tid;   // cleared by the host kernel when the thread has ended
-  uint32_t index;      // of this slot
-  uint64_t guest_gs;   // the guest's own gs base, 0 for none: see docs/systrap.md
+  uint32_t host_tid;  // cleared by the host kernel when the thread has ended
+  uint32_t index;     // of this slot
+  uint64_t guest_gs;  // the guest's own gs base, 0 for none: see docs/systrap.md
   uint64_t unused[2];
 
   SlotRegs regs;
@@ -216,14 +216,14 @@ struct Slot {
   uint32_t arg_length[6];
   uint32_t arg_offset[6];
 };
-inline constexpr uint64_t kOpsOffset = 0x1000;      // Op[kMaxOps]
-inline constexpr uint64_t kFpuOffset = 0x2000;      // XSAVE area, at most 8 KiB
+inline constexpr uint64_t kOpsOffset = 0x1000;  // Op[kMaxOps]
+inline constexpr uint64_t kFpuOffset = 0x2000;  // XSAVE area, at most 8 KiB
 inline constexpr uint64_t kFpuMax = 0x2000;
-inline constexpr uint64_t kArgsOffset = 0x4000;     // marshalled paths and structs
+inline constexpr uint64_t kArgsOffset = 0x4000;  // marshalled paths and structs
 inline constexpr uint64_t kArgsMax = 0x4000;
-inline constexpr uint64_t kOutOffset = 0x8000;      // results on their way to guest memory
+inline constexpr uint64_t kOutOffset = 0x8000;  // results on their way to guest memory
 inline constexpr uint64_t kOutMax = 0x8000;
-inline constexpr uint64_t kBulkOffset = 0x10000;    // buffers of read and write
+inline constexpr uint64_t kBulkOffset = 0x10000;  // buffers of read and write
 inline constexpr uint64_t kBulkMax = 0x10000;
 
 static_assert(sizeof(Slot) <= kOpsOffset);

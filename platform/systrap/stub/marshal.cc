@@ -1,6 +1,6 @@
-// What the stub copies into the slot before it asks: what the arguments of a call point to, as far as
-// the sentry's table of calls says. Memory that cannot be read is simply not there; the sentry then
-// looks itself, and finds out the same.
+// What the stub copies into the slot before it asks: what the arguments of a call point to, as far
+// as the sentry's table of calls says. Memory that cannot be read is simply not there; the sentry
+// then looks itself, and finds out the same.
 #include "platform/systrap/stub/sys.h"
 
 using namespace msentry::systrap;  // NOLINT: freestanding blob
@@ -12,12 +12,18 @@ constexpr uint8_t kPath = kMarshalPath, kBufferIn = kMarshalBufferIn, kStructIn 
 
 uint64_t Argument(const SlotRegs& r, int i) {
   switch (i) {
-    case 0: return r.rdi;
-    case 1: return r.rsi;
-    case 2: return r.rdx;
-    case 3: return r.r10;
-    case 4: return r.r8;
-    default: return r.r9;
+    case 0:
+      return r.rdi;
+    case 1:
+      return r.rsi;
+    case 2:
+      return r.rdx;
+    case 3:
+      return r.r10;
+    case 4:
+      return r.r8;
+    default:
+      return r.r9;
   }
 }
 
@@ -41,7 +47,8 @@ uint32_t CopyPath(Slot* slot, uint64_t offset, uint64_t from, uint64_t room) {
     if (n > step) n = step;
     if (n > room - done) n = room - done;
     uint64_t got = Copy(slot, offset + done, from + done, n);
-    if (HasNul(SlotByte(slot, offset + done), got) || got < n) return static_cast<uint32_t>(done + got);
+    if (HasNul(SlotByte(slot, offset + done), got) || got < n)
+      return static_cast<uint32_t>(done + got);
     done += got;
     step = 1024;
   }

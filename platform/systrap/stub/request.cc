@@ -46,8 +46,8 @@ void Wait(Slot* slot) {
 }
 
 int64_t Fork(Slot* slot, uint64_t nonce) {
-  // Blocked, so that no signal makes the host restart the one clone that the sentry allows, and none
-  // finds the child without a slot.
+  // Blocked, so that no signal makes the host restart the one clone that the sentry allows, and
+  // none finds the child without a slot.
   BlockInterrupts(true);
   int64_t pid = Sys(kNrClone, kCloneFork, 0, 0, 0, 0);
   if (pid == 0) StartForkedChild(slot, nonce);
@@ -95,8 +95,8 @@ void SerializeThreads() {
 // Five bytes of code become a jump (or what they were), while other threads may be running there.
 // One aligned eight-byte store is seen whole or not at all. Where that cannot be had: first the
 // bytes at which instructions begin, the first and the third, become ones that trap (the new third
-// byte is such a one, or is never reached); when all threads have seen that, the rest; then the first.
-// Threads that trap meanwhile are sent back by the sentry.
+// byte is such a one, or is never reached); when all threads have seen that, the rest; then the
+// first. Threads that trap meanwhile are sent back by the sentry.
 bool Patch(uint64_t at, uint64_t old_bytes, uint64_t new_bytes, uint64_t flags) {
   void* code = reinterpret_cast<void*>(at);
   uint64_t now;
@@ -125,9 +125,9 @@ bool Patch(uint64_t at, uint64_t old_bytes, uint64_t new_bytes, uint64_t flags) 
   return true;
 }
 
-// rt_sigprocmask: true if it has been answered. The sentry looks at the mask after it has published a
-// pending signal, we look at the pending ones after we have changed the mask, so one of us sees that
-// the signal has to be delivered.
+// rt_sigprocmask: true if it has been answered. The sentry looks at the mask after it has published
+// a pending signal, we look at the pending ones after we have changed the mask, so one of us sees
+// that the signal has to be delivered.
 bool ChangeMask(Slot* slot) {
   SlotRegs& r = slot->regs;
   constexpr uint64_t kUnblockable = 1ull << 8 | 1ull << 18;  // KILL, STOP
@@ -137,10 +137,17 @@ bool ChangeMask(Slot* slot) {
     uint64_t set, mask;
     if (!stub_load8(reinterpret_cast<void*>(r.rsi), &set)) return false;
     switch (static_cast<uint32_t>(r.rdi)) {
-      case 0: mask = old_mask | set; break;
-      case 1: mask = old_mask & ~set; break;
-      case 2: mask = set; break;
-      default: return false;
+      case 0:
+        mask = old_mask | set;
+        break;
+      case 1:
+        mask = old_mask & ~set;
+        break;
+      case 2:
+        mask = set;
+        break;
+      default:
+        return false;
     }
     mask &= ~kUnblockable;
     __atomic_store_n(&slot->signal_mask, mask, __ATOMIC_SEQ_CST);
@@ -180,8 +187,8 @@ int64_t RunOp(Slot* slot, const Op& op) {
       }
       return 0;
     case kOpCopyIn:
-      return static_cast<int64_t>(op.a[2] - stub_copy(SlotByte(slot, op.a[1]),
-                                                      reinterpret_cast<void*>(op.a[0]), op.a[2]));
+      return static_cast<int64_t>(
+          op.a[2] - stub_copy(SlotByte(slot, op.a[1]), reinterpret_cast<void*>(op.a[0]), op.a[2]));
     case kOpSaveFpu:
       SaveFpu(slot);
       return 0;

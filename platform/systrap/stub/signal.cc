@@ -19,9 +19,9 @@ namespace {
 struct SigInfo {
   int32_t signo, error, code, unused;
   union {
-    uint64_t address;      // faults; SIGSYS: of the call
+    uint64_t address;  // faults; SIGSYS: of the call
   };
-  int32_t call_number;     // SIGSYS
+  int32_t call_number;  // SIGSYS
   uint32_t call_arch;
 };
 
@@ -52,8 +52,8 @@ void SaveRegisters(Slot* slot, const StubUcontext& c) {
   slot->single_step = 0;
 }
 
-// The host has put the FPU in its initial state for the handler. The guest's is put back at once when
-// the handler will not return, so that it is live whatever way we leave.
+// The host has put the FPU in its initial state for the handler. The guest's is put back at once
+// when the handler will not return, so that it is live whatever way we leave.
 void RestoreFpu(const StubUcontext& c) {
   if (c.fpstate) stub_xrstor(c.fpstate, ControlPage()->xstate_mask);
 }

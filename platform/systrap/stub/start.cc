@@ -32,9 +32,9 @@ void Map(uint64_t address, uint64_t size, int protection, int flags, int fd) {
 }
 
 uint64_t VdsoAddress(const uint64_t* p) {
-  p += 1 + *p + 1;                     // argc, argv
+  p += 1 + *p + 1;  // argc, argv
   while (*p++) {
-  }                                    // envp
+  }  // envp
   for (; p[0]; p += 2) {
     if (p[0] == 33 /* AT_SYSINFO_EHDR */) return p[1];
   }

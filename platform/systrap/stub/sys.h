@@ -21,16 +21,32 @@ inline int64_t Sys(int64_t number, uint64_t a = 0, uint64_t b = 0, uint64_t c = 
 inline bool IsError(int64_t result) { return result < 0 && result >= -4095; }
 
 enum : int64_t {
-  kNrMmap = 9, kNrMunmap = 11, kNrClose = 3, kNrWrite = 1, kNrFutex = 202, kNrExit = 60,
-  kNrExitGroup = 231, kNrClone = 56, kNrPrctl = 157, kNrArchPrctl = 158, kNrSigaltstack = 131,
-  kNrRtSigaction = 13, kNrRtSigprocmask = 14, kNrMadvise = 28, kNrMembarrier = 324,
+  kNrMmap = 9,
+  kNrMunmap = 11,
+  kNrClose = 3,
+  kNrWrite = 1,
+  kNrFutex = 202,
+  kNrExit = 60,
+  kNrExitGroup = 231,
+  kNrClone = 56,
+  kNrPrctl = 157,
+  kNrArchPrctl = 158,
+  kNrSigaltstack = 131,
+  kNrRtSigaction = 13,
+  kNrRtSigprocmask = 14,
+  kNrMadvise = 28,
+  kNrMembarrier = 324,
 };
 inline constexpr uint64_t kFutexWait = 0, kFutexWake = 1;
 inline constexpr uint64_t kArchSetGs = 0x1001, kArchSetFs = 0x1002;
 
 inline Control* ControlPage() { return reinterpret_cast<Control*>(kControl); }
-inline Slot* SlotAt(uint64_t index) { return reinterpret_cast<Slot*>(kSlots + index * kSlotStride); }
-inline char* SlotByte(Slot* slot, uint64_t offset) { return reinterpret_cast<char*>(slot) + offset; }
+inline Slot* SlotAt(uint64_t index) {
+  return reinterpret_cast<Slot*>(kSlots + index * kSlotStride);
+}
+inline char* SlotByte(Slot* slot, uint64_t offset) {
+  return reinterpret_cast<char*>(slot) + offset;
+}
 
 // sigset of the interrupt signal.
 inline constexpr uint64_t kInterruptSet = 1ull << (kInterruptSignal - 1);
@@ -54,10 +70,11 @@ bool stub_xrstor(const void* area, uint64_t mask);
 int64_t stub_clone_thread(msentry::systrap::Slot* slot, uint64_t stack, uint64_t flags);
 void stub_handler();
 void stub_restorer();
-extern const char stub_start[], stub_answer[], stub_answer_end[], stub_leave_fast[], stub_leave_fast_end[], stub_leave_full[],
-    stub_leave_full_end[], stub_copy_access[], stub_copy_fault[], stub_load8_access[],
-    stub_load8_fault[], stub_store1_access[], stub_store4_access[], stub_store8_access[],
-    stub_store_fault[], stub_xrstor_access[], stub_xrstor_fault[];
+extern const char stub_start[], stub_answer[], stub_answer_end[], stub_leave_fast[],
+    stub_leave_fast_end[], stub_leave_full[], stub_leave_full_end[], stub_copy_access[],
+    stub_copy_fault[], stub_load8_access[], stub_load8_fault[], stub_store1_access[],
+    stub_store4_access[], stub_store8_access[], stub_store_fault[], stub_xrstor_access[],
+    stub_xrstor_fault[];
 
 // request.cc, signal.cc, start.cc
 [[noreturn]] void stub_request(msentry::systrap::Slot* slot, uint32_t kind, uint32_t by_signal);
