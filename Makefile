@@ -1,6 +1,7 @@
 # The commands a person types. CMake does the work; see CONTRIBUTING.md.
 #   make run      install what is missing, build a Release, start `msentry run -- /bin/bash`
 #   make test     install what is missing, build, run every test through CTest
+#                 (CTEST_ARGS="-LE compare" leaves out the real programs)
 #   make install  put msentry, libmsentry and its headers under PREFIX (/usr/local)
 PREFIX ?= /usr/local
 PRESET ?= release
