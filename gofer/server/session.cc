@@ -85,21 +85,16 @@ void Session::Handle(const p9::Header& header, std::span<const uint8_t> body, Re
 #define ON(M)           \
   case p9::T##M::kType: \
     return Run<p9::T##M, p9::R##M>(body, reply, header.tag);
-      ON(version)
-      ON(auth)
-      ON(attach)
-      ON(flush)
-      ON(walk)
-      ON(read)
-      ON(write)
-      ON(clunk)
-      ON(remove) ON(statfs) ON(lopen) ON(lcreate) ON(symlink) ON(mknod) ON(rename) ON(readlink)
-          ON(getattr) ON(setattr) ON(xattrwalk) ON(xattrcreate) ON(readdir) ON(fsync) ON(lock)
-              ON(getlock) ON(link) ON(mkdir) ON(renameat) ON(unlinkat) ON(walkattr) ON(openfd)
-                  ON(createfd) ON(makenode) ON(clunks) ON(getattrs) ON(setattrs) ON(rename2)
-                      ON(allocate) ON(copyrange) ON(xattr) ON(linkattr) ON(list)
+      // clang-format off
+      ON(version) ON(auth) ON(attach) ON(flush) ON(walk) ON(read) ON(write) ON(clunk) ON(remove)
+      ON(statfs) ON(lopen) ON(lcreate) ON(symlink) ON(mknod) ON(rename) ON(readlink) ON(getattr)
+      ON(setattr) ON(xattrwalk) ON(xattrcreate) ON(readdir) ON(fsync) ON(lock) ON(getlock)
+      ON(link) ON(mkdir) ON(renameat) ON(unlinkat) ON(walkattr) ON(openfd) ON(createfd)
+      ON(makenode) ON(clunks) ON(getattrs) ON(setattrs) ON(rename2) ON(allocate) ON(copyrange)
+      ON(xattr) ON(linkattr) ON(list)
 #undef ON
-                          default : return Errno::kEOPNOTSUPP;
+          // clang-format on
+          default : return Errno::kEOPNOTSUPP;
     }
   };
   Result<> result = run();

@@ -51,19 +51,16 @@ const char* MessageName(uint8_t type) {
     return #M;
 #define P9_PAIR(M) P9_NAME(T##M) P9_NAME(R##M)
     P9_NAME(Rlerror)
-    P9_PAIR(statfs)
-    P9_PAIR(lopen)
-    P9_PAIR(lcreate)
-    P9_PAIR(symlink)
-    P9_PAIR(mknod)
+    // clang-format off
+    P9_PAIR(statfs) P9_PAIR(lopen) P9_PAIR(lcreate) P9_PAIR(symlink) P9_PAIR(mknod)
     P9_PAIR(rename) P9_PAIR(readlink) P9_PAIR(getattr) P9_PAIR(setattr) P9_PAIR(xattrwalk)
-        P9_PAIR(xattrcreate) P9_PAIR(readdir) P9_PAIR(fsync) P9_PAIR(lock) P9_PAIR(getlock)
-            P9_PAIR(link) P9_PAIR(mkdir) P9_PAIR(renameat) P9_PAIR(unlinkat) P9_PAIR(version)
-                P9_PAIR(auth) P9_PAIR(attach) P9_PAIR(flush) P9_PAIR(walk) P9_PAIR(read)
-                    P9_PAIR(write) P9_PAIR(clunk) P9_PAIR(remove) P9_PAIR(walkattr) P9_PAIR(openfd)
-                        P9_PAIR(createfd) P9_PAIR(makenode) P9_PAIR(clunks) P9_PAIR(getattrs)
-                            P9_PAIR(setattrs) P9_PAIR(rename2) P9_PAIR(allocate) P9_PAIR(copyrange)
-                                P9_PAIR(xattr) P9_PAIR(linkattr) P9_PAIR(list)
+    P9_PAIR(xattrcreate) P9_PAIR(readdir) P9_PAIR(fsync) P9_PAIR(lock) P9_PAIR(getlock)
+    P9_PAIR(link) P9_PAIR(mkdir) P9_PAIR(renameat) P9_PAIR(unlinkat) P9_PAIR(version)
+    P9_PAIR(auth) P9_PAIR(attach) P9_PAIR(flush) P9_PAIR(walk) P9_PAIR(read) P9_PAIR(write)
+    P9_PAIR(clunk) P9_PAIR(remove) P9_PAIR(walkattr) P9_PAIR(openfd) P9_PAIR(createfd)
+    P9_PAIR(makenode) P9_PAIR(clunks) P9_PAIR(getattrs) P9_PAIR(setattrs) P9_PAIR(rename2)
+    P9_PAIR(allocate) P9_PAIR(copyrange) P9_PAIR(xattr) P9_PAIR(linkattr) P9_PAIR(list)
+    // clang-format on
 #undef P9_PAIR
 #undef P9_NAME
   }
