@@ -377,8 +377,12 @@ class CliTest(unittest.TestCase):
         os.write(fd, b"fg\n")
         self.read_until(fd, r"sh -c .*sleep 1000.*\r\n")
         # bash names the job before the terminal is the job's: an early Ctrl-C is bash's own and does not count.
-        while not select.select([fd], [], [], 0.5)[0] or not re.search(r"[$#] $", os.read(fd, 4096).decode(errors="replace")):
-            os.write(fd, b"\x03")
+        text = ""
+        while not re.search(r"[$#] $", text):
+            if select.select([fd], [], [], 1)[0]:
+                text += os.read(fd, 4096).decode(errors="replace")
+            else:
+                os.write(fd, b"\x03")
         os.write(fd, b"echo status $?\n")
         self.read_until(fd, r"status 130\r\n")
         fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
