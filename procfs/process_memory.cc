@@ -56,6 +56,8 @@ void AppendVma(std::string* out, const mm::Vma& v, const mm::ImageInfo& image) {
 void AppendPlatformMappings(std::string* out, const View& v) {
   platform::Platform::Vdso vdso = v.kernel().platform().vdso();
   if (vdso.length != 0) {
+    AppendLine(out, vdso.vvar_address, vdso.vvar_address + vdso.vvar_length, "r--p", 0, 0, 0,
+               "[vvar]");
     AppendLine(out, vdso.address, vdso.address + vdso.length, "r-xp", 0, 0, 0, "[vdso]");
   }
   AppendLine(out, kVsyscall, kVsyscall + arch::kPageSize, "--xp", 0, 0, 0, "[vsyscall]");

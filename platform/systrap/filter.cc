@@ -134,6 +134,7 @@ Result<std::vector<sock_filter>> StubCallFilter(bool strict) {
   rules.Allow(SCMP_SYS(membarrier), {Is(0, 64), Is(1, 0)});  // REGISTER_PRIVATE_EXPEDITED_SYNC_CORE
   rules.Allow(SCMP_SYS(membarrier), {Is(0, 32), Is(1, 0)});  // PRIVATE_EXPEDITED_SYNC_CORE
   rules.Allow(SCMP_SYS(close), {scmp_arg_cmp{0, SCMP_CMP_NE, kDoorbellFd, 0}});
+  rules.Allow(SCMP_SYS(sched_yield));
   rules.Allow(SCMP_SYS(exit));
   rules.Allow(SCMP_SYS(exit_group));
   // Dying with the sentry may be asked for, nothing else.

@@ -6,6 +6,7 @@
 #include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/resource.h>
@@ -16,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "platform/systrap/filter.h"
+#include "platform/vdso_image.h"
 #include "sentry/arch/registers.h"
 #include "sentry/base/log.h"
 
@@ -124,6 +126,25 @@ class Setup {
     return kSlots + kBulkOffset + at;
   }
 
+  // What a file says to the zygote; empty if it cannot be read.
+  std::string ReadFile(std::string_view path) {
+    constexpr size_t kBuffer = 0x1000, kSize = 0x4000;
+    std::string name(path);
+    int64_t fd = Call(SYS_openat, {static_cast<uint64_t>(AT_FDCWD),
+                                   Pass(name.c_str(), name.size() + 1, 0), O_RDONLY, 0, 0, 0});
+    if (fd < 0) return "";
+    std::string text;
+    for (;;) {
+      int64_t n = Call(SYS_read,
+                       {static_cast<uint64_t>(fd), kSlots + kBulkOffset + kBuffer, kSize, 0, 0, 0});
+      if (n <= 0 || n > static_cast<int64_t>(kSize)) break;
+      text.append(reinterpret_cast<char*>(SlotFile::Bytes(slot_, kBulkOffset + kBuffer)),
+                  static_cast<size_t>(n));
+    }
+    Call(SYS_close, {static_cast<uint64_t>(fd), 0, 0, 0, 0, 0});
+    return text;
+  }
+
  private:
   const int pid_;
   Slot* const slot_;
@@ -134,14 +155,11 @@ struct HostMapping {
   std::string name;
 };
 
-std::vector<HostMapping> HostMappings(int pid) {
+// The zygote looks itself: the /proc we see may be of another pid namespace than ours, where its
+// pid means nothing (or another process), but "self" is right everywhere.
+std::vector<HostMapping> HostMappings(Setup& setup) {
   std::vector<HostMapping> mappings;
-  ScopedFd file(open(absl::StrCat("/proc/", pid, "/maps").c_str(), O_RDONLY | O_CLOEXEC));
-  std::string text;
-  char buffer[4096];
-  for (ssize_t n; file && (n = read(file.get(), buffer, sizeof(buffer))) > 0;) {
-    text.append(buffer, n);
-  }
+  const std::string text = setup.ReadFile("/proc/self/maps");
   for (const std::string& line :
        std::vector<std::string>(absl::StrSplit(text, '\n', absl::SkipEmpty()))) {
     HostMapping m;
@@ -161,9 +179,9 @@ bool Ours(const HostMapping& m) {
 
 // Moves [vvar] and [vdso] to the end of the guest's range, keeping their distances, and unmaps what
 // else execve has left (the initial stack).
-platform::Platform::Vdso ArrangeMemory(Setup& setup, int pid) {
+platform::Platform::Vdso ArrangeMemory(Setup& setup) {
   platform::Platform::Vdso vdso;
-  std::vector<HostMapping> mappings = HostMappings(pid);
+  const std::vector<HostMapping> mappings = HostMappings(setup);
   uint64_t first = UINT64_MAX, last = 0;
   for (const HostMapping& m : mappings) {
     if (m.name.starts_with("[vvar") || m.name == "[vdso]") {
@@ -199,6 +217,15 @@ platform::Platform::Vdso ArrangeMemory(Setup& setup, int pid) {
   vdso.vvar_address = target;
   vdso.vvar_length = vdso.address - target;
   return vdso;
+}
+
+// Where the stubs find the vDSO's clock_gettime. Ours is the same image: it is the kernel's.
+uint64_t ClockFunction(const platform::Platform::Vdso& vdso) {
+  const auto* ours = reinterpret_cast<const std::byte*>(getauxval(AT_SYSINFO_EHDR));
+  if (vdso.length == 0 || ours == nullptr) return 0;
+  std::optional<uint64_t> at =
+      platform::FindVdsoSymbol(std::span(ours, vdso.length), "__vdso_clock_gettime");
+  return at ? vdso.address + *at : 0;
 }
 
 Result<ScopedFd> Confine(Setup& setup, int pid, bool strict, std::string* why) {
@@ -275,7 +302,8 @@ Result<Zygote> StartZygote(const ControlPage& control, const SlotFile& slots, in
       *why = "the stub process ended while it was set up (is executing a memfd forbidden?)";
       return Errno::kENOEXEC;
     }
-    zygote.vdso = ArrangeMemory(setup, zygote.pid);
+    zygote.vdso = ArrangeMemory(setup);
+    control.get()->vdso_clock_gettime = ClockFunction(zygote.vdso);
     zygote.listener = TRY(Confine(setup, zygote.pid, strict, why));
     return Ok();
   };

@@ -40,6 +40,7 @@
 #define SLOT_EGID 0x68
 #define SLOT_HOST_TID 0xa0
 #define SLOT_GUEST_GS 0xa8
+#define SLOT_CLOCK_SP 0xb0
 #define SLOT_REGS 0xc0
 #define GREG_R15 (SLOT_REGS + 0)
 #define GREG_R14 (SLOT_REGS + 8)
@@ -112,8 +113,9 @@ struct Control {
   uint32_t spin;        // pauses before a stub sleeps
   uint32_t wake_futex;  // setup only: the sentry waits on the state word itself
   uint32_t cpus;
-  uint64_t xstate_mask;  // XSAVE features saved and restored
-  uint64_t unused[5];
+  uint64_t xstate_mask;         // XSAVE features saved and restored
+  uint64_t vdso_clock_gettime;  // its address in a stub process, 0 for none
+  uint64_t unused[4];
   uint8_t marshalled[kMarshalCalls];  // the call has an argument to be copied
   MarshalArg marshal[kMarshalCalls][6];
 };
@@ -205,7 +207,8 @@ struct Slot {
   uint32_t host_tid;  // cleared by the host kernel when the thread has ended
   uint32_t index;     // of this slot
   uint64_t guest_gs;  // the guest's own gs base, 0 for none: see docs/systrap.md
-  uint64_t unused[2];
+  uint64_t clock_sp;  // stub_read_clock's, for a fault in the vDSO
+  uint64_t unused[1];
 
   SlotRegs regs;
 
@@ -236,6 +239,7 @@ static_assert(SLOT_REGS + offsetof(SlotRegs, orig_rax) == GREG_ORIG_RAX);
 static_assert(SLOT_REGS + offsetof(SlotRegs, rip) == GREG_RIP);
 static_assert(SLOT_REGS + offsetof(SlotRegs, rsp) == GREG_RSP);
 static_assert(offsetof(Slot, host_tid) == SLOT_HOST_TID);
+static_assert(offsetof(Slot, clock_sp) == SLOT_CLOCK_SP);
 static_assert(KIND_SYSCALL == kSyscall && KIND_INTERRUPTED == kInterrupted);
 
 }  // namespace msentry::systrap

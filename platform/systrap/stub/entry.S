@@ -242,6 +242,36 @@ stub_xrstor_fault:
         xorl    %eax, %eax
         ret
 
+// int64_t stub_read_clock(slot, the vDSO's clock_gettime, clock, to): its result. The vDSO is guest
+// memory, which the guest may have unmapped: a fault in it goes on at stub_read_clock_fault with
+// the stack pointer that the slot remembers.
+        .globl  stub_read_clock, stub_read_clock_fault
+stub_read_clock:
+        pushq   %rbx
+        pushq   %rbp
+        pushq   %r12
+        pushq   %r13
+        pushq   %r14
+        pushq   %r15
+        pushq   %rdi                    // aligns the stack as well
+        movq    %rsp, SLOT_CLOCK_SP(%rdi)
+        movq    %rsi, %rax
+        movl    %edx, %edi
+        movq    %rcx, %rsi
+        call    *%rax
+        cltq
+        jmp     1f
+stub_read_clock_fault:
+        movq    $-38, %rax              // ENOSYS
+1:      popq    %rdi
+        popq    %r15
+        popq    %r14
+        popq    %r13
+        popq    %r12
+        popq    %rbp
+        popq    %rbx
+        ret
+
 // int64_t stub_clone_thread(slot of the new thread, its stack top, flags): host thread id or -errno.
         .globl  stub_clone_thread
 stub_clone_thread:

@@ -132,6 +132,21 @@ void InStub(Slot* slot, StubUcontext* c, const SigInfo& info) {
   if (!FixUp(c)) Sys(kNrExitGroup, 3);
 }
 
+// The signal came while the stub had the vDSO read a clock. The registers in the slot are the
+// guest's: nothing may be requested before it is back.
+void InVdso(Slot* slot, StubUcontext* c, const SigInfo& info) {
+  if (info.signo == kInterruptSignal) return;
+  if (info.signo == kSigTrap && (c->eflags & kTrapFlag)) {
+    c->eflags &= ~kTrapFlag;
+    slot->single_step = 1;
+  } else if (info.signo == kSigSys) {
+    c->rax = static_cast<uint64_t>(-38);  // ENOSYS: the vDSO cannot tell by itself after all
+  } else {
+    c->rip = reinterpret_cast<uint64_t>(stub_read_clock_fault);
+    c->rsp = slot->clock_sp;
+  }
+}
+
 }  // namespace
 
 extern "C" void stub_on_signal(int signal, const void* raw, StubUcontext* c) {
@@ -142,6 +157,10 @@ extern "C" void stub_on_signal(int signal, const void* raw, StubUcontext* c) {
   if (signal != kInterruptSignal && info.code <= 0) return;
   if (c->rip >= kText && c->rip < kText + kTextMax) {
     InStub(slot, c, info);
+    return;
+  }
+  if (c->rsp >= kPrivate && c->rsp < kPrivate + kPrivateSize) {
+    InVdso(slot, c, info);
     return;
   }
   if (signal == kInterruptSignal) Request(slot, *c, kInterrupted);

@@ -34,8 +34,10 @@ enum : int64_t {
   kNrSigaltstack = 131,
   kNrRtSigaction = 13,
   kNrRtSigprocmask = 14,
+  kNrSchedYield = 24,
   kNrMadvise = 28,
   kNrMembarrier = 324,
+  kNrClockGettime = 228,
 };
 inline constexpr uint64_t kFutexWait = 0, kFutexWake = 1;
 inline constexpr uint64_t kArchSetGs = 0x1001, kArchSetFs = 0x1002;
@@ -67,6 +69,7 @@ uint64_t stub_copy(void* to, const void* from, uint64_t bytes);
 bool stub_load8(const void* from, uint64_t* value);
 bool stub_store(void* to, uint64_t value, uint32_t bytes);
 bool stub_xrstor(const void* area, uint64_t mask);
+int64_t stub_read_clock(msentry::systrap::Slot* slot, uint64_t function, uint32_t clock, void* to);
 int64_t stub_clone_thread(msentry::systrap::Slot* slot, uint64_t stack, uint64_t flags);
 void stub_handler();
 void stub_restorer();
@@ -74,7 +77,7 @@ extern const char stub_start[], stub_answer[], stub_answer_end[], stub_leave_fas
     stub_leave_fast_end[], stub_leave_full[], stub_leave_full_end[], stub_copy_access[],
     stub_copy_fault[], stub_load8_access[], stub_load8_fault[], stub_store1_access[],
     stub_store4_access[], stub_store8_access[], stub_store_fault[], stub_xrstor_access[],
-    stub_xrstor_fault[];
+    stub_xrstor_fault[], stub_read_clock_fault[];
 
 // request.cc, signal.cc, start.cc
 [[noreturn]] void stub_request(msentry::systrap::Slot* slot, uint32_t kind, uint32_t by_signal);

@@ -1,6 +1,9 @@
 // Clocks and timers.
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -48,6 +51,63 @@ static void clocks_run_forward(void) {
   }
   CHECK_EQ(syscall(SYS_clock_gettime, 77, &(struct timespec){0}), -1);
   CHECK_EQ(errno, EINVAL);
+}
+
+// Systrap answers calls from a known site elsewhere than the first ones: often enough to see both.
+#define OFTEN 100
+
+static void clock_calls_agree_with_the_vdso(void) {
+  CHECK(getauxval(AT_SYSINFO_EHDR) != 0);
+  for (int i = 0; i < OFTEN; i++) {
+    struct timespec t;
+    long long before = now(CLOCK_MONOTONIC);
+    CHECK_EQ(syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t), 0);
+    CHECK(ns(t) >= before && ns(t) <= now(CLOCK_MONOTONIC));
+    CHECK_EQ(syscall(SYS_clock_gettime, CLOCK_MONOTONIC, (void*)8), -1);
+    CHECK_EQ(errno, EFAULT);
+    CHECK_EQ(sched_yield(), 0);
+  }
+}
+
+// The vDSO is a mapping like any other to the program; the kernel needs none of it.
+static void clock_calls_do_without_the_vdso(void) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    FILE* maps = fopen("/proc/self/maps", "r");
+    char line[256];
+    unsigned long start, end;
+    int found = 0;
+    while (maps && fgets(line, sizeof(line), maps)) {
+      if (!strstr(line, "[vdso]")) continue;
+      if (sscanf(line, "%lx-%lx", &start, &end) == 2) found++;
+    }
+    struct timespec t;
+    if (found != 1 || syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t) != 0) _exit(1);
+    if (munmap((void*)start, end - start) != 0) _exit(2);
+    for (int i = 0; i < OFTEN; i++) {
+      if (syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t) != 0) _exit(3);
+    }
+    _exit(0);
+  }
+  int status;
+  CHECK_EQ(waitpid(pid, &status, 0), pid);
+  CHECK_EQ(status, 0);
+}
+
+static void signals_find_clock_calls_whole(void) {
+  count = 0;
+  handle(SIGALRM);
+  struct itimerval often = {{0, 500}, {0, 500}};
+  CHECK_EQ(setitimer(ITIMER_REAL, &often, NULL), 0);
+  struct timespec t;
+  long long last = 0;
+  while (count < OFTEN) {
+    CHECK_EQ(syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &t), 0);
+    CHECK(ns(t) >= last);
+    last = ns(t);
+    CHECK_EQ(sched_yield(), 0);
+  }
+  CHECK_EQ(setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL), 0);
 }
 
 static void sleeps_last(void) {
@@ -195,6 +255,9 @@ static void times_and_usage_agree(void) {
 
 int main(void) {
   RUN(clocks_run_forward);
+  RUN(clock_calls_agree_with_the_vdso);
+  RUN(clock_calls_do_without_the_vdso);
+  RUN(signals_find_clock_calls_whole);
   RUN(sleeps_last);
   RUN(interval_timer_repeats);
   RUN(alarm_returns_rest);
