@@ -44,7 +44,7 @@ void Guest::Write(uint64_t address, uint64_t value) {
 }
 
 void PlatformTest::SetUp() {
-  scheduler_ = MUST(sched::Scheduler::Create({.workers = 2}));
+  scheduler_ = MUST(sched::Scheduler::Create({.workers = Workers()}));
   std::string why;
   auto platform = Platform::Create(*scheduler_, {.kind = GetParam()}, &why);
   if (!platform.ok() && platform.error() == Errno::kENOSYS) GTEST_SKIP() << why;
@@ -88,6 +88,16 @@ Guest PlatformTest::NewGuest(Snippet program) {
   guest.registers.orig_rax = ~uint64_t{0};
   MUST(guest.thread->ResetFpu());
   return guest;
+}
+
+void PlatformTest::MapProgramFile(Guest& guest, Snippet program) {
+  ScopedFd file(memfd_create("program", MFD_CLOEXEC));
+  ssize_t size = program.end - program.begin;
+  CHECK(write(file.get(), program.begin, size) == size);
+  CHECK(ftruncate(file.get(), 4 * kPage) == 0);
+  MemoryBatch batch;
+  batch.MapFile(kCode, 4 * kPage, PROT_READ | PROT_EXEC, MAP_PRIVATE, file.get(), 0);
+  MUST(guest.thread->Apply(batch));
 }
 
 namespace {

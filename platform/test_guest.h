@@ -48,10 +48,14 @@ class PlatformTest : public testing::TestWithParam<Kind> {
   void SetUp() override;
   void TearDown() override;
 
+  virtual int Workers() const { return 2; }
   // Runs `body` as a fiber, with the workers it needs.
   void Run(absl::AnyInvocable<void()> body);
   // On a fiber.
   Guest NewGuest(Snippet program);
+  // Puts `program` at kCode as programs are loaded, by a private file mapping: a platform may
+  // change its call sites.
+  void MapProgramFile(Guest& guest, Snippet program);
 
   sched::Scheduler& scheduler() { return *scheduler_; }
   Platform& platform() { return *platform_; }

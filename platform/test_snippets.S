@@ -36,6 +36,27 @@ snippet call_loop
     jmp 1b
 finish call_loop
 
+# As call_loop, from sites of both forms that systrap patches, at every distance from an aligned word.
+snippet patched_loop
+1:
+    .irp shift, 0, 1, 2, 3, 4, 5, 6, 7
+    .balign 16, 0x90
+    .fill \shift, 1, 0x90
+    mov $39, %eax
+    syscall
+    inc %rbx
+    .balign 16, 0x90
+    mov $39, %eax
+    jmp 2f
+    .balign 16, 0x90
+    .fill \shift, 1, 0x90
+2:  syscall
+    cmp $-4095, %rax
+    inc %rbx
+    .endr
+    jmp 1b
+finish patched_loop
+
 # The other form of call site: mov before, cmp behind, the number loaded far away.
 snippet raw_site
     mov $1000, %eax

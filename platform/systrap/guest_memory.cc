@@ -55,7 +55,10 @@ void Thread::Flushed() {
 bool Thread::Flush() {
   if (pending_.empty()) return !gone_;
   marshalled_ = false;
-  return ExecuteSome({}).ok();
+  Seize();
+  Result<int64_t> result = ExecuteSome({});
+  Unseize();
+  return result.ok();
 }
 
 Result<size_t> Thread::CopyIn(uint64_t address, std::span<std::byte> out) {

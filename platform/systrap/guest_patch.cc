@@ -36,9 +36,12 @@ void Thread::CarryOut(const PatchPlan& plan) {
   std::vector<Op> ops = PatchOps(plan);
   std::deque<Expected> calls;
   for (const Op& op : ops) Announce(op, -1, calls);
+  if (!Ready()) return patcher.Done(plan, false);
+  Seize();
   __atomic_store_n(&slot_->patch_failed, 1, __ATOMIC_RELAXED);
-  bool patched = Execute(ops, std::move(calls)).ok() &&
+  bool patched = ExecuteHeld(ops, std::move(calls)).ok() &&
                  __atomic_load_n(&slot_->patch_failed, __ATOMIC_RELAXED) == 0;
+  Unseize();
   patcher.Done(plan, patched);
 }
 

@@ -115,7 +115,9 @@ Thread::~Thread() {
   } else if (!gone_ && tid != space_->host_pid()) {
     Op* op = reinterpret_cast<Op*>(SlotFile::Bytes(slot_, kOpsOffset));
     op->code = kOpExitThread;
-    Post(1, kReport);
+    Prepare(1, kReport);
+    GiveBall();
+    WakeStub();
     space_->RetireSlot(index_);
   }
   // The first host thread of a process stays, asleep in its stub: without it process_vm_readv would
@@ -134,16 +136,23 @@ void Thread::Adopt(int pid) {
   CHECK(platform_.keeper().AddThread(pid, this));
 }
 
-void Thread::Post(uint32_t count, After after) {
+void Thread::Prepare(uint32_t count, After after) {
   slot_->op_count = count;
   slot_->after = after;
-  __atomic_store_n(&slot_->state, kReply, __ATOMIC_SEQ_CST);
+}
+
+void Thread::GiveBall() { __atomic_store_n(&slot_->state, kReply, __ATOMIC_SEQ_CST); }
+
+void Thread::WakeStub() {
   if (__atomic_load_n(&slot_->sleeping, __ATOMIC_SEQ_CST)) {
     syscall(SYS_futex, &slot_->state, FUTEX_WAKE, 1, nullptr, nullptr, 0);
   }
 }
 
-bool Thread::Await() {
+bool Thread::Run(uint32_t count, After after) {
+  Prepare(count, after);
+  platform_.BeginRun(this);
+  WakeStub();
   if (platform_.AwaitRun(this, sched::kNever)) return true;
   gone_ = true;
   return false;
@@ -205,7 +214,7 @@ platform::Event Thread::Switch(arch::Registers& registers) {
     for (const PatchPlan& plan : space_->patcher().Undo(0, ~uint64_t{0})) CarryOut(plan);
   }
   while (pending_.size() > kMaxOps) {
-    if (!ExecuteSome({}).ok() && gone_) return {.kind = Kind::kExited};
+    if (!Flush() && gone_) return {.kind = Kind::kExited};
   }
   Patcher& patcher = space_->patcher();
   uint64_t rip = registers.rip == guest_rip_ && rip_generation_ == patcher.generation()
@@ -213,8 +222,8 @@ platform::Event Thread::Switch(arch::Registers& registers) {
                      : patcher.ToHost(registers.rip);
   for (;;) {
     WriteRegisters(registers, rip);
-    if (!RunGuest()) return {.kind = Kind::kExited};
-    platform::Event event = ReadEvent(registers);
+    platform::Event event = RunGuest(registers);
+    if (event.kind == Kind::kExited) return event;
     host_rip_ = registers.rip;
     if (event.kind == Kind::kFault && FixFault(event, registers)) {
       rip = registers.rip;
@@ -224,7 +233,7 @@ platform::Event Thread::Switch(arch::Registers& registers) {
     guest_rip_ = patcher.ToGuest(host_rip_);
     if (registers.rcx == registers.rip) registers.rcx = guest_rip_;
     registers.rip = guest_rip_;
-    if (event.kind == Kind::kSyscall && __atomic_load_n(&slot_->by_signal, __ATOMIC_RELAXED)) {
+    if (event.kind == Kind::kSyscall && by_signal_) {
       ConsiderPatch(registers);
       if (gone_) return {.kind = Kind::kExited};
     }
@@ -232,8 +241,9 @@ platform::Event Thread::Switch(arch::Registers& registers) {
   }
 }
 
-// One stay in guest code, from the reply to the next request.
-bool Thread::RunGuest() {
+// One stay in guest code, from the reply to the next request. Seized until that has been read: a
+// borrower's operations overwrite it.
+platform::Event Thread::RunGuest(arch::Registers& registers) {
   Seize();
   if (!pending_.empty()) {
     memcpy(SlotFile::Bytes(slot_, kOpsOffset), pending_.data(), pending_.size() * sizeof(Op));
@@ -241,18 +251,19 @@ bool Thread::RunGuest() {
   uint64_t start = Tsc();
   tsc_since_.store(start, std::memory_order_relaxed);
   in_guest_.store(true, std::memory_order_seq_cst);
-  platform_.BeginRun(this);
-  Post(static_cast<uint32_t>(pending_.size()), kResume);
+  uint32_t count = static_cast<uint32_t>(pending_.size());
   Flushed();
   marshalled_ = false;
-  bool there = Await();
+  bool there = Run(count, kResume);
   in_guest_.store(false, std::memory_order_seq_cst);
   uint64_t used = Tsc() - start;
   tsc_since_.store(0, std::memory_order_relaxed);
   tsc_used_.store(tsc_used_.load(std::memory_order_relaxed) + used, std::memory_order_relaxed);
   space_->tsc_total.fetch_add(used, std::memory_order_relaxed);
+  platform::Event event;  // kExited
+  if (there) event = ReadEvent(registers);
   Unseize();
-  return there;
+  return event;
 }
 
 platform::Event Thread::ReadEvent(arch::Registers& registers) {
@@ -274,6 +285,7 @@ platform::Event Thread::ReadEvent(arch::Registers& registers) {
   switch (kind) {
     case kSyscall:
       event.kind = Kind::kSyscall;
+      by_signal_ = __atomic_load_n(&slot_->by_signal, __ATOMIC_RELAXED) != 0;
       ReadMarshalled(registers);
       return event;
     case kFault:
@@ -327,9 +339,7 @@ Result<> Thread::ExecuteSeized(const Op& op) {
   Announce(op, -1, calls);
   bool announced = !calls.empty();
   if (announced) platform_.keeper().Expect(this, std::move(calls));
-  platform_.BeginRun(this);
-  Post(1, kReport);
-  bool there = Await();
+  bool there = Run(1, kReport);
   if (announced) platform_.keeper().Forget(this);
   if (!there) return Errno::kESRCH;
   TRY(ReadDone());
@@ -347,7 +357,6 @@ Result<int64_t> Thread::ReadDone() {
 }
 
 Result<int64_t> Thread::ExecuteSome(std::span<const Op> ops) {
-  Seize();
   // What was deferred goes first, in order.
   size_t count = 0;
   Op* out = reinterpret_cast<Op*>(SlotFile::Bytes(slot_, kOpsOffset));
@@ -360,16 +369,19 @@ Result<int64_t> Thread::ExecuteSome(std::span<const Op> ops) {
   }
   CHECK(count + ops.size() <= kMaxOps);
   for (const Op& op : ops) out[count++] = op;
-  platform_.BeginRun(this);
-  Post(static_cast<uint32_t>(count), kReport);
-  bool there = Await();
-  Result<int64_t> result = there ? ReadDone() : Result<int64_t>(Errno::kESRCH);
-  Unseize();
-  return result;
+  if (!Run(static_cast<uint32_t>(count), kReport)) return Errno::kESRCH;
+  return ReadDone();
 }
 
 Result<int64_t> Thread::Execute(std::span<const Op> ops, std::deque<Expected> calls) {
   if (!Ready()) return Errno::kESRCH;
+  Seize();
+  Result<int64_t> result = ExecuteHeld(ops, std::move(calls));
+  Unseize();
+  return result;
+}
+
+Result<int64_t> Thread::ExecuteHeld(std::span<const Op> ops, std::deque<Expected> calls) {
   bool announced = !calls.empty();
   if (announced) platform_.keeper().Expect(this, std::move(calls));
   Result<int64_t> result = int64_t{0};
@@ -417,7 +429,7 @@ Thread::Fork() {
   uint64_t nonce;
   if (getrandom(&nonce, sizeof(nonce), 0) != sizeof(nonce)) return Errno::kEAGAIN;
   Keeper& keeper = platform_.keeper();
-  platform_.BeginRun(child.get());
+  platform_.ExpectFirst(child.get());
   keeper.ExpectChild(nonce, child.get());
   std::deque<Expected> calls;
   calls.push_back({.number = SYS_clone, .arguments = {kCloneFork}, .check = 1});
@@ -441,7 +453,7 @@ Result<std::unique_ptr<platform::GuestThread>> Thread::NewThread() {
   uint32_t index = TRY(space_->AllocateSlot());
   space_->multi_threaded.store(true, std::memory_order_relaxed);
   auto thread = std::make_unique<Thread>(platform_, space_, index, fs_base_);
-  platform_.BeginRun(thread.get());
+  platform_.ExpectFirst(thread.get());
   std::deque<Expected> calls;
   calls.push_back({.number = SYS_clone, .arguments = {kCloneThread}, .check = 1});
   const Op op{kOpThread, 0, {index}};

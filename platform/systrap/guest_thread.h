@@ -64,30 +64,33 @@ class Thread final : public platform::GuestThread {
   void CarryOutSeized(const PatchPlan& plan);
 
   // Of the run list (SystrapPlatform), under its lock except where atomic.
-  struct Run {
+  struct InRunList {
     std::atomic<bool> listed{false};  // the stub has the ball
     size_t position = 0;
     sched::Fiber* fiber = nullptr;  // parked until the request comes
   };
-  Run run;
+  InRunList run;
   bool HasRequest() const { return __atomic_load_n(&slot_->state, __ATOMIC_ACQUIRE) == kRequest; }
+  void GiveBall();  // the reply: BeginRun does it, with the thread listed and the list locked
 
  private:
-  // Gives the ball to the stub with `count` operations in the slot.
-  void Post(uint32_t count, After after);
-  // Waits until the ball is back. False: the thread is gone.
-  bool Await();
+  // Gives the ball to the stub with `count` operations in the slot and waits until it is back.
+  // False: the thread is gone.
+  bool Run(uint32_t count, After after);
+  void Prepare(uint32_t count, After after);
+  void WakeStub();
   // The first wait of a new thread.
   bool Ready();
   // Carries out operations; the last one's result, or the error of the one that failed.
   Result<int64_t> Execute(std::span<const Op> ops, std::deque<Expected> calls = {});
-  Result<int64_t> ExecuteSome(std::span<const Op> ops);
+  Result<int64_t> ExecuteHeld(std::span<const Op> ops, std::deque<Expected> calls);  // seized
+  Result<int64_t> ExecuteSome(std::span<const Op> ops);                              // seized
   Result<int64_t> ReadDone();
   void Seize();
   std::vector<Op> PatchOps(const PatchPlan& plan);
   platform::Event ReadEvent(arch::Registers& registers);
   void WriteRegisters(const arch::Registers& registers, uint64_t rip);
-  bool RunGuest();
+  platform::Event RunGuest(arch::Registers& registers);
   void Announce(const Op& op, int host_fd, std::deque<Expected>& calls);
   // guest_memory.cc
   struct Range {
@@ -116,10 +119,11 @@ class Thread final : public platform::GuestThread {
   std::atomic<bool> gone_{false};
   std::atomic<bool> ready_{false};  // its first request has been taken
   bool abandoned_ = false;
-  uint64_t nonce_ = 0;    // of a forked child, until it has come
-  uint64_t fs_base_;      // what the host thread has
-  uint64_t gs_base_ = 0;  // the guest's own
-  SlotRegs shadow_{};     // what the slot's registers hold, as far as we wrote or read them
+  bool by_signal_ = false;  // how the last call came
+  uint64_t nonce_ = 0;      // of a forked child, until it has come
+  uint64_t fs_base_;        // what the host thread has
+  uint64_t gs_base_ = 0;    // the guest's own
+  SlotRegs shadow_{};       // what the slot's registers hold, as far as we wrote or read them
   // Where the thread stands when the guest's rip is guest_rip_: they differ inside trampolines.
   // Of patcher generation rip_generation_.
   uint64_t guest_rip_ = 0, host_rip_ = 0, rip_generation_ = 0;

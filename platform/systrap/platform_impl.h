@@ -39,8 +39,10 @@ class SystrapPlatform final : public platform::Platform, public sched::SpinSourc
   Keeper& keeper() { return *keeper_; }
   bool strict() const { return options_.strict_gate; }
 
-  // The run list: threads whose stub has the ball.
+  // The run list: threads whose stub has the ball. BeginRun gives it; a new thread has it from the
+  // start (its slot is neither kRequest nor kReply).
   void BeginRun(Thread* thread);
+  void ExpectFirst(Thread* thread);
   // Parks until the thread's request is there, or it is dead, or the deadline has passed; false:
   // not there.
   bool AwaitRun(Thread* thread, int64_t deadline_ns);
@@ -51,6 +53,7 @@ class SystrapPlatform final : public platform::Platform, public sched::SpinSourc
   SystrapPlatform(sched::Scheduler& scheduler, const platform::Options& options)
       : scheduler_(scheduler), options_(options) {}
   Result<> Init(std::string* why);
+  void List(Thread* thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(run_mutex_);
   void Unlist(Thread* thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(run_mutex_);
   Result<NewSpace> ForkZygote();
   void Refill();

@@ -145,6 +145,18 @@ void SystrapPlatform::Unlist(Thread* thread) {
 
 void SystrapPlatform::BeginRun(Thread* thread) {
   MutexLock lock(run_mutex_);
+  List(thread);
+  // Not before and not after: a Poll() must neither miss the next request nor take the last one,
+  // whose kRequest stands in the slot until now, for it.
+  thread->GiveBall();
+}
+
+void SystrapPlatform::ExpectFirst(Thread* thread) {
+  MutexLock lock(run_mutex_);
+  List(thread);
+}
+
+void SystrapPlatform::List(Thread* thread) {
   thread->run.position = running_.size();
   thread->run.fiber = nullptr;
   thread->run.listed.store(true, std::memory_order_relaxed);

@@ -220,14 +220,19 @@ void Core::ExpectDelay() {
 // Slots.
 
 bool Core::TryTakeRole() {
-  return !role_.load(std::memory_order_relaxed) && !role_.exchange(true, std::memory_order_seq_cst);
+  return !role_.load(std::memory_order_seq_cst) && !role_.exchange(true, std::memory_order_seq_cst);
 }
 
 void Core::ReleaseRole(Worker& worker) {
   role_.store(false, std::memory_order_seq_cst);
-  // A guest thread may have started meanwhile, by a worker that could not take the role.
-  while (!armed_.load(std::memory_order_seq_cst) && source_->Running() > 0 && TryTakeRole()) {
+  // A guest thread may have started meanwhile, by a worker that could not take the role; or such a
+  // worker has taken the doorbell's event for a request that our last look came too early for.
+  for (;;) {
+    bool rung = rung_.load(std::memory_order_seq_cst);
+    bool armed = armed_.load(std::memory_order_seq_cst);
+    if ((armed && !rung) || source_->Running() == 0 || !TryTakeRole()) return;
     CoverGuests(worker);
+    if (rung_.load(std::memory_order_seq_cst)) PollSlots(worker);
     role_.store(false, std::memory_order_seq_cst);
   }
 }
@@ -241,6 +246,8 @@ void Core::CoverGuests(Worker& worker) {
 
 void Core::PollSlots(Worker& worker) {
   worker.polling = true;
+  // Before the look: what rings from here on asks for another one.
+  if (rung_.load(std::memory_order_relaxed)) rung_.store(false, std::memory_order_seq_cst);
   source_->Poll();
   worker.polling = false;
 }
@@ -352,6 +359,7 @@ void Core::WaitForEvents(Worker& worker, int64_t deadline_ns) {
       uint64_t ignored;
       ssize_t got = read(doorbell_.get(), &ignored, sizeof(ignored));
       (void)got;
+      rung_.store(true, std::memory_order_seq_cst);
     } else if (events[i].data.u64 >= HostFdTable::kFirstId) {
       host_fds_.Deliver(events[i].data.u64, events[i].events);
     }

@@ -7,8 +7,10 @@
 //   role free  =>  armed, or no guest thread runs
 // Whoever is about to release the role arms and scans again when guest threads run; a guest thread
 // that starts while the holder releases is seen by the check after the release (both sides are
-// sequentially consistent). So when exactly one guest thread runs, its call costs one scan by the
-// spinning worker: no arming, no other worker.
+// sequentially consistent). `rung` is a ring of the doorbell that no scan has followed yet: the
+// worker that took the event out of epoll may find the role held by one whose scan was too early,
+// so the same check after the release looks at it. So when exactly one guest thread runs, its call
+// costs one scan by the spinning worker: no arming, no other worker.
 //
 // Idle workers all sleep in one epoll_wait; the kernel wakes the last that went to sleep, so the
 // work stays on a warm worker. A sleeper waits until the earliest timer only if no other sleeper's
@@ -140,6 +142,7 @@ class Core {
   std::atomic<bool> stopping_{false};
   std::atomic<bool> role_{false};
   std::atomic<bool> armed_{false};     // written with the role held
+  std::atomic<bool> rung_{false};      // see above
   std::atomic<bool> spinning_{false};  // written with the role held
   std::atomic<int> sleepers_{0};
   std::atomic<bool> wake_pending_{false};

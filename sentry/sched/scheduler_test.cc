@@ -6,6 +6,8 @@
 
 #include <thread>
 
+#include "sentry/base/check.h"
+
 namespace msentry::sched {
 namespace {
 
@@ -293,17 +295,22 @@ class FakeSlots : public SpinSource {
         ++found;
       }
     }
+    if (poll_takes_ns > 0) std::this_thread::sleep_for(std::chrono::nanoseconds(poll_takes_ns));
     return found;
   }
   int Running() const override { return running_.load(); }
   void SetDoorbellArmed(bool armed) override { armed_.store(armed); }
 
-  // The fiber: answers and waits for the next request.
-  void Switch(Slot& slot) {
+  // The fiber: answers and waits for the next request. False: it did not come.
+  bool Switch(Slot& slot) {
     slot.request.store(0);  // first: a Poll() must not take the old request for a new one
     running_.fetch_add(1);
     slot.running.store(true);
-    while (slot.request.load() == 0 || slot.running.load()) Park();
+    const int64_t deadline = NowNs() + 10'000'000'000;
+    while (slot.request.load() == 0 || slot.running.load()) {
+      if (Park(deadline) == ParkResult::kTimedOut) return false;
+    }
+    return true;
   }
   // The "stub".
   void Call(Slot& slot, int doorbell) {
@@ -317,15 +324,17 @@ class FakeSlots : public SpinSource {
   }
   std::deque<Slot> slots;
   std::atomic<int> rings{0};
+  int64_t poll_takes_ns = 0;  // from the look at the slots to the end of Poll()
 
  private:
   std::atomic<int> running_{0};
   std::atomic<bool> armed_{true};
 };
 
-void DriveSlots(int guests, int workers, int64_t spin_ns, int calls) {
+void DriveSlots(int guests, int workers, int64_t spin_ns, int calls, int64_t poll_takes_ns = 0) {
   auto scheduler = MUST(Scheduler::Create({.workers = workers, .spin_ns = spin_ns}));
   FakeSlots source(guests);
+  source.poll_takes_ns = poll_takes_ns;
   scheduler->SetSpinSource(&source);
   std::atomic<int> left{guests}, served{0};
   for (FakeSlots::Slot& slot : source.slots) {
@@ -336,7 +345,7 @@ void DriveSlots(int guests, int workers, int64_t spin_ns, int calls) {
         for (int i = 0; i < calls; ++i) source.Call(slot, scheduler->doorbell_fd());
       });
       for (int i = 0; i < calls; ++i) {
-        source.Switch(slot);
+        CHECK(source.Switch(slot));  // else the request was slept over
         served.fetch_add(1);
       }
       slot.request.store(0);
@@ -353,6 +362,9 @@ TEST(SpinTest, OneGuestIsServedWithoutSpinning) { DriveSlots(1, 2, 0, 500); }
 TEST(SpinTest, NoRequestIsLostWithManyGuests) { DriveSlots(6, 2, 5000, 300); }
 TEST(SpinTest, NoRequestIsLostWithOneWorker) { DriveSlots(4, 1, 5000, 300); }
 TEST(SpinTest, NoRequestIsLostWithManyWorkers) { DriveSlots(3, 4, 2000, 300); }
+// One worker takes the doorbell's event while another one, whose look came too early, still has the
+// role: git_life once hung so, everybody asleep.
+TEST(SpinTest, NoRingIsLostWhileAnotherWorkerPolls) { DriveSlots(3, 3, 0, 300, 100'000); }
 
 }  // namespace
 }  // namespace msentry::sched

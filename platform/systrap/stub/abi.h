@@ -11,6 +11,10 @@
 //   poller goes to sleep:   (P1) control.armed = 1    (P2) look at the state of every slot
 //     One of R2 and P2 sees the other's store, whatever the order: no request is slept over.
 //   sentry replies:         (A1) state = kReply       (A2) if (slot.sleeping) futex_wake(state)
+//     A1 happens with the poller's list of slots locked, in the critical section that puts this
+//     slot there. Listed earlier, the poller would take the kRequest that A1 is about to overwrite
+//     for the answer to A1 (the owner then reads a request that it has read already); listed later,
+//     the poller's P2 could miss the next one.
 //   stub goes to sleep:     (S1) sleeping = 1         (S2) futex_wait(state, kRequest)
 //     If A2 reads sleeping == 0, A1 came before S1, and S2's look at the word (made by the host
 //     kernel under its hash lock) finds kReply and returns at once. Else A2 wakes, before or after
@@ -21,6 +25,18 @@
 //     If I2 reads running == false, I1 came before W1 and L1 sees it. Else the signal is sent: it
 //     comes in guest code (the handler reports kInterrupted) or in the stub: in the exit window the
 //     handler reports as well (the slot still holds the registers), elsewhere L1 is still to come.
+//     The signal may come late, when that stay in guest code is over: during the operations of a
+//     later reply or in a later stay. In the stub's own code, operations included, the handler does
+//     nothing but return, so the former is not noticed; the latter reports kInterrupted once too
+//     often, which is allowed.
+//
+// What a request may say. A reply with kReport is followed by kDone and nothing else: the stub
+// carries the operations out in its own code, where no signal makes a request. A reply with kResume
+// is followed by kSyscall, kFault or kInterrupted, from guest code or from the exit window, which
+// begins behind the last operation; or by kDone, when an operation failed. A stub that posts
+// anything else is broken and is killed. The slot is the owner's until it has read all of the
+// request: another fiber that borrows the thread (Thread::TrySeize) overwrites kind, value and
+// operations.
 #ifndef MSENTRY_PLATFORM_SYSTRAP_STUB_ABI_H_
 #define MSENTRY_PLATFORM_SYSTRAP_STUB_ABI_H_
 
