@@ -41,6 +41,8 @@ elseif(MSENTRY_SANITIZER STREQUAL "thread")
   add_link_options(-fsanitize=thread)
 endif()
 
+include(MsentryStatic)
+
 # What every C++ target of ours is compiled with.
 add_library(msentry_options INTERFACE)
 target_include_directories(msentry_options INTERFACE

@@ -1,0 +1,73 @@
+# The msentry program is linked statically, with everything it uses: a sandbox is four processes of it, and
+# each would spend a good part of its start on nineteen shared libraries and their relocations. It stays position independent.
+# Where a static library is missing, and under sanitizers, it is linked as usual.
+if(MSENTRY_SANITIZER)
+  set(static_default OFF)
+else()
+  set(static_default ON)
+endif()
+option(MSENTRY_STATIC "Link the msentry program statically" ${static_default})
+
+# path/libNAME.so.1.2 -> path/libNAME.a in `out`; empty when there is none.
+function(msentry_static_sibling shared out)
+  string(REGEX REPLACE "\\.so[.0-9]*$" ".a" static "${shared}")
+  if(NOT EXISTS "${static}" OR NOT static MATCHES "\\.a$")
+    set(static "")
+  endif()
+  set(${out} "${static}" PARENT_SCOPE)
+endfunction()
+
+set(static_missing)
+if(MSENTRY_STATIC)
+  # Only our own program and tests use these, so they are exchanged for all of them.
+  get_property(imported DIRECTORY ${PROJECT_SOURCE_DIR} PROPERTY IMPORTED_TARGETS)
+  foreach(target ${imported})
+    if(NOT target MATCHES "^(absl::|Boost::context)")
+      continue()
+    endif()
+    foreach(property IMPORTED_LOCATION IMPORTED_LOCATION_NONE IMPORTED_LOCATION_RELEASE)
+      get_target_property(shared ${target} ${property})
+      if(shared MATCHES "\\.so")
+        msentry_static_sibling("${shared}" static)
+        if(static)
+          set_target_properties(${target} PROPERTIES ${property} "${static}")
+        else()
+          list(APPEND static_missing ${target})
+        endif()
+      endif()
+    endforeach()
+  endforeach()
+  find_library(SECCOMP_STATIC NAMES libseccomp.a HINTS ${SECCOMP_LIBRARY_DIRS})
+  msentry_static_sibling("${Protobuf_LITE_LIBRARY}" PROTOBUF_LITE_STATIC)
+  if(SECCOMP_STATIC)
+    set_target_properties(PkgConfig::SECCOMP PROPERTIES INTERFACE_LINK_LIBRARIES ${SECCOMP_STATIC})
+  else()
+    list(APPEND static_missing libseccomp)
+  endif()
+  if(NOT PROTOBUF_LITE_STATIC)
+    list(APPEND static_missing protobuf-lite)
+  endif()
+  if(static_missing)
+    message(STATUS "msentry is linked dynamically: no static ${static_missing}")
+  endif()
+endif()
+
+# What messages are linked with. libmsentry is also used by programs with a protobuf of their own, so the choice
+# is the program's (property MSENTRY_LINK_STATIC).
+add_library(msentry_protobuf INTERFACE)
+target_include_directories(msentry_protobuf SYSTEM INTERFACE ${Protobuf_INCLUDE_DIRS})
+if(MSENTRY_STATIC AND NOT static_missing)
+  target_link_libraries(msentry_protobuf INTERFACE
+    $<IF:$<BOOL:$<TARGET_PROPERTY:MSENTRY_LINK_STATIC>>,${PROTOBUF_LITE_STATIC},protobuf::libprotobuf-lite>)
+else()
+  target_link_libraries(msentry_protobuf INTERFACE protobuf::libprotobuf-lite)
+endif()
+
+function(msentry_link_static target)
+  if(MSENTRY_STATIC AND NOT static_missing)
+    set_target_properties(${target} PROPERTIES MSENTRY_LINK_STATIC ON)
+    target_link_options(${target} PRIVATE -static-pie)
+  endif()
+  # What nothing refers to is left out; what is left lies closer together.
+  target_link_options(${target} PRIVATE -Wl,--gc-sections -Wl,-O1 -Wl,--pack-dyn-relocs=relr)
+endfunction()
