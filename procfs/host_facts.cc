@@ -3,11 +3,12 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
 #include "procfs/proc_fs.h"
 #include "procfs/units.h"
+#include "sentry/mm/host_proc.h"
 
 namespace msentry::procfs {
 
@@ -44,15 +45,23 @@ HostFacts ReadHostFacts() {
   facts.cpus = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
   struct sysinfo info;
   if (sysinfo(&info) == 0) facts.memory_bytes = uint64_t{info.totalram} * info.mem_unit;
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  for (std::string line; std::getline(cpuinfo, line) && !line.empty();) {
-    size_t colon = line.find(':');
-    if (colon == std::string::npos) continue;
-    std::string_view key = Trim(std::string_view(line).substr(0, colon));
-    std::string_view value = Trim(std::string_view(line).substr(colon + 1));
-    Take(facts, key, std::string(value));
-  }
   return facts;
+}
+
+const HostFacts& WithProcessor(const HostFacts& facts) {
+  static const HostFacts& all = *[&] {
+    auto* filled = new HostFacts(facts);
+    const std::string text = mm::host_proc::ReadText("cpuinfo");
+    for (const std::string& line : std::vector<std::string>(absl::StrSplit(text, '\n'))) {
+      if (line.empty()) break;  // the others are like the first
+      size_t colon = line.find(':');
+      if (colon == std::string::npos) continue;
+      std::string_view key = Trim(std::string_view(line).substr(0, colon));
+      Take(*filled, key, std::string(Trim(std::string_view(line).substr(colon + 1))));
+    }
+    return filled;
+  }();
+  return all;
 }
 
 }  // namespace msentry::procfs

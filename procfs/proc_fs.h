@@ -20,7 +20,7 @@
 
 namespace msentry::procfs {
 
-// What the host says of itself: read once, at boot, while the host's /proc can still be opened.
+// What the host says of itself: its size is read at boot.
 struct HostFacts {
   std::string vendor = "GenuineIntel";
   int family = 6, model = 0;
@@ -30,6 +30,9 @@ struct HostFacts {
   int cpus = 1;
 };
 HostFacts ReadHostFacts();
+// With what the host says of its processors, from the /proc that boot has left us: read once, when
+// somebody asks (it takes the host milliseconds to say).
+const HostFacts& WithProcessor(const HostFacts& facts);
 
 struct Options {
   HostFacts host;

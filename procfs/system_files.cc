@@ -46,7 +46,7 @@ int LastPid(kernel::Kernel& kernel) {
 }
 
 Text Cpuinfo(const ProcFs& fs) {
-  const HostFacts& h = fs.options().host;
+  const HostFacts& h = WithProcessor(fs.options().host);
   int cpus = std::max(1, fs.kernel().cpus());
   std::string s;
   for (int i = 0; i < cpus; ++i) {

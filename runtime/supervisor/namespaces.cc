@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <memory>
 
 #include "sentry/base/scoped_fd.h"
 
@@ -48,46 +50,67 @@ std::string SingleMap(uint32_t id) {
   return std::to_string(id) + " " + std::to_string(id) + " 1\n";
 }
 
-// A map of more than one's own id must be written by a process that is still outside. It waits for
-// a byte on `go`.
-pid_t StartMapWriter(ScopedFd* go) {
-  int pipe_fds[2];
-  std::string uids = IdentityMap("/proc/self/uid_map"), gids = IdentityMap("/proc/self/gid_map");
-  if (uids.empty() || gids.empty() || pipe2(pipe_fds, O_CLOEXEC) != 0) return -1;
-  pid_t target = getpid();
-  pid_t pid = fork();
-  if (pid == 0) {
-    close(pipe_fds[1]);
-    char byte;
-    if (read(pipe_fds[0], &byte, 1) != 1) _exit(1);
-    std::string base = "/proc/" + std::to_string(target);
-    _exit(WriteFile(base + "/uid_map", uids) && WriteFile(base + "/gid_map", gids) ? 0 : 1);
+// A map of more than one's own id must be written by a process that is still outside: a child that
+// shares our memory (copying it would be most of the cost) and waits for a byte on `go`.
+class MapWriter {
+ public:
+  MapWriter() : uids_(IdentityMap("/proc/self/uid_map")), gids_(IdentityMap("/proc/self/gid_map")) {
+    int pipe_fds[2];
+    if (uids_.empty() || gids_.empty() || pipe2(pipe_fds, O_CLOEXEC) != 0) return;
+    wait_.Reset(pipe_fds[0]);
+    go_.Reset(pipe_fds[1]);
+    const std::string base = "/proc/" + std::to_string(getpid());
+    uid_path_ = base + "/uid_map";
+    gid_path_ = base + "/gid_map";
+    constexpr size_t kStack = 16384;
+    stack_ = std::make_unique<char[]>(kStack);
+    pid_ = clone(&Main, stack_.get() + kStack, CLONE_VM | SIGCHLD, this);
   }
-  close(pipe_fds[0]);
-  go->Reset(pipe_fds[1]);
-  return pid;
-}
+  // Writes the maps if `map`; true when they are written. Once, and before the end.
+  bool Finish(bool map) {
+    if (pid_ < 0) return false;
+    const char byte = map ? 'm' : 'x';
+    bool told = write(go_.get(), &byte, 1) == 1;
+    if (!told) kill(pid_, SIGKILL);
+    int status = 0;
+    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    return told && map && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  }
 
-bool FinishMapWriter(pid_t writer, ScopedFd go, bool map) {
-  if (map && write(go.get(), "m", 1) != 1) map = false;
-  go.Reset();
-  int status = 0;
-  while (waitpid(writer, &status, 0) < 0 && errno == EINTR) {
+ private:
+  // In the child: system calls only, the memory is the parent's (as is the table of descriptors'
+  // copy: a parent that is killed closes its end).
+  static int Main(void* self) {
+    const auto* w = static_cast<const MapWriter*>(self);
+    close(w->go_.get());
+    char byte = 0;
+    if (read(w->wait_.get(), &byte, 1) != 1 || byte != 'm') return 1;
+    return Put(w->uid_path_, w->uids_) && Put(w->gid_path_, w->gids_) ? 0 : 1;
   }
-  return map && WIFEXITED(status) && WEXITSTATUS(status) == 0;
-}
+  static bool Put(const std::string& path, const std::string& text) {
+    int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+    return fd >= 0 && write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  }
+
+  const std::string uids_, gids_;
+  std::string uid_path_, gid_path_;
+  ScopedFd wait_, go_;
+  std::unique_ptr<char[]> stack_;
+  pid_t pid_ = -1;
+};
 
 bool EnterUserNamespace(const control::Config& config, Namespaces* out, std::string* why) {
   bool root = geteuid() == 0;
   uint32_t uid = config.host_uid(), gid = config.host_gid();
-  ScopedFd go;
-  pid_t writer = root ? StartMapWriter(&go) : -1;
+  std::unique_ptr<MapWriter> writer;
+  if (root) writer = std::make_unique<MapWriter>();
   if (unshare(CLONE_NEWUSER) != 0) {
     *why = std::string("unshare: ") + strerror(errno);
-    if (writer > 0) FinishMapWriter(writer, std::move(go), false);
+    if (writer) writer->Finish(false);
     return false;
   }
-  out->identity_ids = writer > 0 && FinishMapWriter(writer, std::move(go), true);
+  out->identity_ids = writer && writer->Finish(true);
   if (out->identity_ids) return true;
   if (WriteFile("/proc/self/setgroups", "deny") &&
       WriteFile("/proc/self/uid_map", SingleMap(uid)) &&

@@ -63,4 +63,13 @@ bool ResidentPages(int host_pid, uint64_t address, std::span<uint8_t> pages) {
   return true;
 }
 
+std::string ReadText(const char* name) {
+  std::string text;
+  if (proc_directory < 0) return text;
+  ScopedFd fd(openat(proc_directory, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  char buffer[4096];
+  for (ssize_t n; fd && (n = read(fd.get(), buffer, sizeof(buffer))) > 0;) text.append(buffer, n);
+  return text;
+}
+
 }  // namespace msentry::mm::host_proc

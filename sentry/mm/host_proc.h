@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "sentry/base/result.h"
 #include "sentry/base/scoped_fd.h"
@@ -26,6 +27,9 @@ ResidentUsage Resident(int host_pid);
 
 // Sets bit 0 of pages[i] to whether page `address / 4096 + i` is resident. False: not known.
 bool ResidentPages(int host_pid, uint64_t address, std::span<uint8_t> pages);
+
+// The text of one of the host's own files ("cpuinfo"); empty when it cannot be read.
+std::string ReadText(const char* name);
 
 // The same file, open for reading only (for a memfd, which is born writable): what a private
 // mapping in a stub must be made of. kENXIO when there is no /proc to ask.
