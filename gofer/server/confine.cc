@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <linux/landlock.h>
 #include <linux/mount.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -14,6 +13,7 @@
 #include <unistd.h>
 
 #include "gofer/server/host.h"
+#include "sentry/base/landlock.h"
 
 namespace msentry::gofer {
 namespace {
@@ -106,13 +106,12 @@ Result<> IsolateMounts(std::vector<ConfinedRoot>& roots) {
 }
 
 Result<> RestrictToRoots(const std::vector<ConfinedRoot>& roots) {
-  long abi = syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
-  if (abi < 0) return FromHost(errno);
+  const int abi = LandlockAbi();
   if (abi < 2) return Errno::kEOPNOTSUPP;  // no renames between directories before version 2
   constexpr uint64_t kFile = LANDLOCK_ACCESS_FS_READ_FILE;
   constexpr uint64_t kRead = kFile | LANDLOCK_ACCESS_FS_READ_DIR;
   constexpr uint64_t kTruncate = uint64_t{1} << 14;  // version 3
-  uint64_t file_write = LANDLOCK_ACCESS_FS_WRITE_FILE | (abi >= 3 ? kTruncate : 0);
+  const uint64_t file_write = LANDLOCK_ACCESS_FS_WRITE_FILE | (abi >= 3 ? kTruncate : 0);
   constexpr uint64_t kChange = LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
                                LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_MAKE_REG |
                                LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
@@ -120,23 +119,17 @@ Result<> RestrictToRoots(const std::vector<ConfinedRoot>& roots) {
   // Handled but never granted: running programs, making block devices. Character devices are
   // needed for overlay whiteouts (0:0), which Landlock cannot tell apart.
   constexpr uint64_t kMakeChar = LANDLOCK_ACCESS_FS_MAKE_CHAR;
-  struct landlock_ruleset_attr attr = {};
-  attr.handled_access_fs = kRead | file_write | kChange | kMakeChar | LANDLOCK_ACCESS_FS_EXECUTE |
-                           LANDLOCK_ACCESS_FS_MAKE_BLOCK;
-  ScopedFd ruleset(static_cast<int>(syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0)));
-  if (!ruleset) return FromHost(errno);
+  LandlockRules rules(abi, kRead | file_write | kChange | kMakeChar | LANDLOCK_ACCESS_FS_EXECUTE |
+                               LANDLOCK_ACCESS_FS_MAKE_BLOCK);
   for (const ConfinedRoot& root : roots) {
-    bool directory = TRY(host::StatFd(root.fd.get())).IsDir();
-    struct landlock_path_beneath_attr rule = {};
-    rule.parent_fd = root.fd.get();
-    rule.allowed_access = kFile;
-    if (directory) rule.allowed_access |= LANDLOCK_ACCESS_FS_READ_DIR;
-    if (!root.read_only) rule.allowed_access |= file_write;
-    if (!root.read_only && directory) rule.allowed_access |= kChange | kMakeChar;
-    TRY(Check(syscall(SYS_landlock_add_rule, ruleset.get(), LANDLOCK_RULE_PATH_BENEATH, &rule, 0)));
+    const bool directory = TRY(host::StatFd(root.fd.get())).IsDir();
+    uint64_t allowed = kFile;
+    if (directory) allowed |= LANDLOCK_ACCESS_FS_READ_DIR;
+    if (!root.read_only) allowed |= file_write;
+    if (!root.read_only && directory) allowed |= kChange | kMakeChar;
+    TRY(rules.Allow(root.fd.get(), allowed));
   }
-  TRY(Check(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)));
-  return Check(syscall(SYS_landlock_restrict_self, ruleset.get(), 0));
+  return rules.Enforce();
 }
 
 Result<> DropPrivileges(bool any_writable) {

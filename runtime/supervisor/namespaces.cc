@@ -162,7 +162,7 @@ Namespaces EnterNamespaces(const control::Config& config) {
     if (!out.privileged) {
       out.warnings.push_back(
           "no user namespace (" + why +
-          "): sentry and gofer are confined by their system call filters only, see "
+          "): sentry and gofer are confined by Landlock and their system call filters only, see "
           "docs/threat-model.md");
       return out;
     }

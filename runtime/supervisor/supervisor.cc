@@ -1,7 +1,6 @@
 #include "runtime/supervisor/supervisor.h"
 
 #include <fcntl.h>
-#include <linux/landlock.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -26,6 +25,7 @@
 #include "runtime/state_directory.h"
 #include "runtime/supervisor/hidden_paths.h"
 #include "runtime/supervisor/namespaces.h"
+#include "sentry/base/landlock.h"
 #include "sentry/base/log.h"
 #include "sentry/base/scoped_fd.h"
 #include "sentry/boot/boot.h"
@@ -87,10 +87,8 @@ void SetUpLog(const control::Config& config, int log) {
 
 constexpr int kSentryLingersMs = 200;
 
-bool HasLandlock() {
-  // Version 2 is the first that lets files be renamed between directories.
-  return syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION) >= 2;
-}
+// Version 2 is the first that lets files be renamed between directories.
+constexpr int kLandlockForGofer = 2;
 
 class Supervisor {
  public:
@@ -170,7 +168,7 @@ class Supervisor {
     // An ordinary user's gofer does better outside the user namespace, where it sees who owns the
     // files it serves; Landlock keeps it to them. Root's namespace knows every id, and mounts of
     // one's own are the stronger wall.
-    bool outside = geteuid() != 0 && HasLandlock();
+    bool outside = geteuid() != 0 && LandlockAbi() >= kLandlockForGofer;
     if (outside) {
       for (gofer::AttachConfig& attach : gofer.attaches) {
         attach.uid_map = GuestAsHost(config_.user().uid(), config_.host_uid());

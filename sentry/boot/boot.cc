@@ -117,6 +117,13 @@ class Sentry {
     auto proc = OpenHostProc(own_namespaces_);
     if (!proc.ok()) return Check("/proc of the host", proc.error());
     const int proc_fd = proc->get();
+    if (!own_namespaces_) {
+      Result<> restricted = RestrictToProc(proc_fd);
+      if (!restricted.ok()) {
+        LogWarning(
+            "without namespaces and Landlock, a broken-into sentry can open files as its user");
+      }
+    }
     mm::host_proc::SetDirectory(std::move(proc).value());
     if (!MakeKernel(cpus)) return false;
     if (own_namespaces_ && !Check("empty root", LeaveHostFiles())) return false;

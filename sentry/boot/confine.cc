@@ -11,6 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "sentry/base/landlock.h"
 #include "sentry/base/scoped_fd.h"
 
 namespace msentry::boot {
@@ -84,6 +85,14 @@ Result<> LeaveHostFiles() {
   TRY(Check(mount(nullptr, "/", nullptr, MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
                   nullptr)));
   return Check(chdir("/"));
+}
+
+Result<> RestrictToProc(int proc_fd) {
+  const int abi = LandlockAbi();
+  if (abi == 0) return Errno::kEOPNOTSUPP;
+  LandlockRules rules(abi, LandlockFileRights(abi), /*own_signals=*/true);
+  TRY(rules.Allow(proc_fd, LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR));
+  return rules.Enforce();
 }
 
 Result<> DropCapabilities() {

@@ -31,6 +31,11 @@ Result<ScopedFd> OpenHostProc(bool own_namespaces);
 // stub. Needs EnterOwnMounts before.
 Result<> LeaveHostFiles();
 
+// Without namespaces, in place of LeaveHostFiles: Landlock leaves reading /proc, `proc_fd`, and
+// signals to our own children. kEOPNOTSUPP where the host has no Landlock. Before the first thread
+// and the first stub.
+Result<> RestrictToProc(int proc_fd);
+
 // None left, none to be gained: permitted, effective, inheritable, ambient and bounding sets,
 // no_new_privs, no core dumps. Also for an ordinary user without namespaces.
 Result<> DropCapabilities();
