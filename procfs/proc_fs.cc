@@ -108,6 +108,7 @@ RefPtr<vfs::FileSystem> Create(kernel::Kernel& kernel, const Options& options) {
   root->Add("net", pseudofs::MakeLink(*fs, "self/net"));
   AddSystemFiles(*fs, *root);
   AddSysTree(*fs, *root);
+  AddSysvIpc(*fs, *root);
   fs->Finish(std::move(root));
   return fs;
 }

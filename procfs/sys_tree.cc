@@ -28,13 +28,6 @@ constexpr Value kKernel[] = {
     {"ngroups_max", "65536"},
     {"overflowuid", "65534"},
     {"overflowgid", "65534"},
-    {"shmmax", "18446744073692774399"},
-    {"shmall", "18446744073692774399"},
-    {"shmmni", "4096"},
-    {"sem", "32000\t1024000000\t500\t32000"},
-    {"msgmax", "8192"},
-    {"msgmnb", "16384"},
-    {"msgmni", "32000"},
     {"core_pattern", "core"},
     {"core_uses_pid", "0"},
     {"panic", "0"},
@@ -152,6 +145,7 @@ void AddSysTree(ProcFs& fs, StaticDir& root) {
 
   StaticDir& k = sys.Dir("kernel");
   AddValues(fs, k, kKernel);
+  AddIpcLimits(fs, k);
   k.Add("osrelease", MakeConstant(fs, absl::StrCat(kernel::Kernel::kRelease, "\n")));
   k.Add("version", MakeConstant(fs, absl::StrCat(kernel::Kernel::kVersion, "\n")));
   k.Add("hostname", MakeName(fs, &kernel::Kernel::hostname, &kernel::Kernel::set_hostname));

@@ -13,6 +13,10 @@ void AddSystemFiles(ProcFs& fs, pseudofs::StaticDir& root);
 // sys_tree.cc: sys/{kernel,vm,fs,net}.
 void AddSysTree(ProcFs& fs, pseudofs::StaticDir& root);
 
+// sysv_ipc.cc: sysvipc/, and the limits of System V IPC for sys/kernel.
+void AddSysvIpc(ProcFs& fs, pseudofs::StaticDir& root);
+void AddIpcLimits(ProcFs& fs, pseudofs::StaticDir& dir);
+
 // net_files.cc: net/, the same for every process.
 RefPtr<vfs::Inode> MakeNetDir(ProcFs& fs);
 

@@ -65,6 +65,7 @@ Result<RefPtr<Task>> Task::MakeChild(const CloneArgs& args) {
   child->fd_table_ = f & CLONE_FILES ? fd_table_ : fd_table_->Copy();
   child->fd_table_->AddUser();
   child->fs_ = f & CLONE_FS ? fs_ : fs_->Copy();
+  child->InheritIpc(*this, (f & CLONE_SYSVSEM) != 0);
   {
     MutexLock lock(info_mutex_);
     MutexLock child_lock(child->info_mutex_);
@@ -160,6 +161,7 @@ Result<int64_t> Task::Clone(const CloneArgs& args) {
   if (!tid.ok()) {
     kernel_.users_.RemoveProcess(creds->uid);
     if (child->fd_table_->RemoveUser()) child->fd_table_->CloseAll([](auto) {});
+    child->LeaveSemUndo();
     return tid.error();
   }
   kernel_.forks.fetch_add(1, std::memory_order_relaxed);

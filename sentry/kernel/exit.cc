@@ -52,6 +52,7 @@ void Task::FinishExit() {
   if (mm_ && group_->live_tasks.load() == 1) {
     rss_kb = static_cast<int64_t>(mm_->Resident().resident * 4);
   }
+  LeaveSemUndo();
   DropFiles();
 
   // The host thread, and with the last one the stub process, ends here.

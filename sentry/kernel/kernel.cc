@@ -10,6 +10,7 @@
 #include <cmath>
 
 #include "sentry/base/log.h"
+#include "sentry/kernel/ipc/ipc_namespace.h"
 #include "sentry/kernel/job_control.h"
 #include "vfs/file_description.h"
 #include "vfs/operations.h"
@@ -66,12 +67,15 @@ Kernel::Kernel(sched::Scheduler& scheduler, platform::Platform& platform, vfs::V
       boot_tsc_(__rdtsc()),
       boot_id_(RandomUuid()),
       dmesg_(RandomWord()),
+      ipc_(MakeRef<IpcNamespace>()),
       job_control_(std::make_unique<JobControlImpl>(*this)),
       hostname_(options_.hostname),
       domainname_(options_.domainname),
       load_at_ns_(boot_ns_) {}
 
 Kernel::~Kernel() = default;
+
+RefPtr<IpcNamespace> Kernel::ipc() const { return ipc_; }
 
 vfs::JobControl& Kernel::job_control() { return *job_control_; }
 
@@ -216,6 +220,7 @@ Result<RefPtr<Task>> Kernel::MakeProcess(InitArgs& args) {
     MutexLock lock(task->info_mutex_);
     task->creds_ = args.creds ? args.creds : auth::CredsRef(MakeRef<auth::Credentials>());
     task->comm_ = "init";
+    task->ipc_ = ipc_;
     task->scheduling_.affinity.assign((options_.cpus + 63) / 64, 0);
     for (int cpu = 0; cpu < options_.cpus; ++cpu) {
       task->scheduling_.affinity[cpu / 64] |= uint64_t{1} << cpu % 64;

@@ -99,6 +99,8 @@ class Kernel {
   UserUsage& users() { return users_; }
   Dmesg& dmesg() { return dmesg_; }
   vfs::JobControl& job_control();
+  // The first ipc namespace: what init has.
+  RefPtr<IpcNamespace> ipc() const;
 
   // --- look-ups; take tasks_mutex() and return references ---
   RefPtr<Task> FindTask(int tid);
@@ -208,6 +210,7 @@ class Kernel {
   Dmesg dmesg_;
   RefPtr<vfs::MountNamespace> mounts_;
   vfs::Location root_;
+  const RefPtr<IpcNamespace> ipc_;
   std::unique_ptr<JobControlImpl> job_control_;
   ThreadGroup* init_ = nullptr;                     // tasks; init_task_ keeps it
   RefPtr<Task> init_task_;                          // set once

@@ -1,5 +1,7 @@
 #include "sentry/kernel/task.h"
 
+#include "sentry/kernel/ipc/ipc_namespace.h"
+#include "sentry/kernel/ipc/sem.h"
 #include "sentry/kernel/kernel.h"
 #include "vfs/file_description.h"
 #include "vfs/inode.h"

@@ -35,7 +35,9 @@
 
 namespace msentry::kernel {
 
+class IpcNamespace;
 class Kernel;
+class SemUndoList;
 
 // clone(2), clone3(2), fork(2), vfork(2).
 struct CloneArgs {
@@ -110,6 +112,15 @@ class Task : public RefCounted<Task> {
   mm::GuestMemory shared_memory() { return mm::GuestMemory(mm_.get(), nullptr); }
   platform::GuestThread& guest_thread() { return *thread_; }
   mm::MemoryLimits memory_limits();
+
+  // --- System V IPC ---
+  RefPtr<IpcNamespace> ipc() const;  // any thread
+  // unshare(2), setns(2) into another one: the undo list is settled in the old one first.
+  void SetIpc(RefPtr<IpcNamespace> ipc);
+  // What semop's SEM_UNDO is kept in, made when there is none; shared by CLONE_SYSVSEM.
+  SemUndoList& sem_undo();
+  // The end of the task, unshare(CLONE_SYSVSEM): the last user of the list has it carried out.
+  void LeaveSemUndo();
 
   // --- waiting ---
   enum class Wake { kEvent, kTimedOut, kInterrupted };
@@ -262,6 +273,9 @@ class Task : public RefCounted<Task> {
   void ReachGroupStop();
   void NotifyParentOfStop(ThreadGroup::JobNotice notice, int signo);
 
+  // ipc/task_ipc.cc
+  void InheritIpc(Task& parent, bool share_undo);
+
   // clone.cc
   Result<RefPtr<Task>> MakeChild(const CloneArgs& args);
   void LinkChild(const RefPtr<Task>& child, const CloneArgs& args, int tid);
@@ -298,6 +312,8 @@ class Task : public RefCounted<Task> {
   std::string comm_ ABSL_GUARDED_BY(info_mutex_);
   RefPtr<vfs::FileDescription> executable_ ABSL_GUARDED_BY(info_mutex_);
   Scheduling scheduling_ ABSL_GUARDED_BY(info_mutex_);
+  RefPtr<IpcNamespace> ipc_ ABSL_GUARDED_BY(info_mutex_);
+  RefPtr<SemUndoList> sem_undo_;
 
   std::atomic<sched::Fiber*> fiber_{nullptr};  // set to null under signal before the fiber ends
   std::atomic<uint32_t> work_{0};

@@ -34,6 +34,11 @@ class MappedFile : public RefCounted<MappedFile> {
   // Identity: two mappings with the same pair show the same bytes (futex keys, merging, maps).
   virtual uint64_t device() const = 0;  // as st_dev
   virtual uint64_t inode() const = 0;
+  // What futexes in shared mappings compare besides device().
+  virtual uint64_t identity() const { return inode(); }
+  // With VmaLabel::kSysvShared: a mapping came into being (+1) or is gone (-1). Called under mm's
+  // list lock: it must neither park nor copy.
+  virtual void CountMapping(int /*sign*/) {}
   // Path for /proc/PID/maps, "(deleted)" included, for a reader with the sandbox's root.
   virtual std::string MapsPath() const = 0;
 };

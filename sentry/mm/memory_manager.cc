@@ -80,7 +80,7 @@ std::optional<MemoryManager::SharedKey> MemoryManager::SharedKeyAt(uint64_t addr
   const Vma* v = vmas_.Find(address);
   if (!v || !v->shared) return std::nullopt;
   uint64_t offset = v->offset + (address - v->start);
-  if (v->file) return SharedKey{v->file->device(), v->file->inode(), offset};
+  if (v->file) return SharedKey{v->file->device(), v->file->identity(), offset};
   return SharedKey{0, v->shared_id, offset};
 }
 

@@ -10,7 +10,8 @@
 namespace msentry::mm {
 
 // What a mapping is for, where no file says it: its name in /proc/PID/maps.
-enum class VmaLabel : uint8_t { kNone, kHeap, kStack };
+// kSysvShared: its MappedFile counts its mappings, so that it is never merged with a neighbour.
+enum class VmaLabel : uint8_t { kNone, kHeap, kStack, kSysvShared };
 
 struct Vma {
   uint64_t start = 0;

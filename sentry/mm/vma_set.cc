@@ -17,6 +17,7 @@ bool SameFile(const Vma& a, const Vma& b) {
 
 // `b` follows `a` directly and differs in nothing but its place.
 bool CanMerge(const Vma& a, const Vma& b) {
+  if (a.label == VmaLabel::kSysvShared) return false;
   if (a.end != b.start || a.protection != b.protection || a.max_protection != b.max_protection ||
       a.shared != b.shared || a.grows_down != b.grows_down || a.locked != b.locked ||
       a.no_reserve != b.no_reserve || a.dont_fork != b.dont_fork ||
@@ -28,9 +29,18 @@ bool CanMerge(const Vma& a, const Vma& b) {
   return !has_offset || a.offset + a.length() == b.offset;
 }
 
+void CountMapping(const Vma& v, int sign) {
+  if (v.label == VmaLabel::kSysvShared) [[unlikely]]
+    v.file->CountMapping(sign);
+}
+
 bool IsData(const Vma& v) { return v.writable() && !v.shared && !v.grows_down; }
 
 }  // namespace
+
+VmaSet::~VmaSet() {
+  for (const auto& [start, vma] : map_) CountMapping(vma, -1);
+}
 
 VmaSet::Map::iterator VmaSet::FirstEndingAbove(uint64_t address) {
   auto it = map_.upper_bound(address);  // first that starts above
@@ -92,6 +102,7 @@ void VmaSet::SplitAt(uint64_t at) {
   it->second.end = at;
   upper.start = at;
   if (upper.file || upper.shared_id != 0) upper.offset += lower_length;
+  CountMapping(upper, +1);
   map_.emplace_hint(std::next(it), at, std::move(upper));
 }
 
@@ -112,6 +123,7 @@ void VmaSet::MergeAround(uint64_t start, uint64_t end) {
 void VmaSet::Insert(Vma vma) {
   CHECK(vma.start < vma.end && vma.end <= arch::kTaskSize && !Overlaps(vma.start, vma.end));
   Count(vma, +1);
+  CountMapping(vma, +1);
   uint64_t start = vma.start, end = vma.end;
   // A merge with the predecessor, the common case of a growing heap, needs no new node.
   auto next = map_.upper_bound(start);
@@ -134,6 +146,7 @@ void VmaSet::Remove(uint64_t start, uint64_t end, DroppedFiles& dropped) {
   auto it = first;
   for (; it != map_.end() && it->first < end; ++it) {
     Count(it->second, -1);
+    CountMapping(it->second, -1);
     if (it->second.file) dropped.push_back(std::move(it->second.file));
   }
   if (it == first) return;
@@ -165,6 +178,7 @@ void VmaSet::CopyForFork(const VmaSet& parent) {
     auto it = map_.emplace_hint(map_.end(), start, vma);
     it->second.locked = false;
     Count(it->second, +1);
+    CountMapping(it->second, +1);
   }
 }
 

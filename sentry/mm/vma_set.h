@@ -25,6 +25,9 @@ class VmaSet {
 
   // `top`: mappings without an address are placed downwards from here.
   explicit VmaSet(uint64_t top) : top_(top), scan_from_(top) {}
+  ~VmaSet();
+  VmaSet(const VmaSet&) = delete;
+  VmaSet& operator=(const VmaSet&) = delete;
 
   // The mapping that holds `address`; null when there is none.
   const Vma* Find(uint64_t address) const;

@@ -5,22 +5,35 @@
 
 namespace msentry::syscalls {
 
+Result<int64_t> SysShmget(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysShmat(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysShmctl(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysSemget(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysSemop(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysSemctl(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysShmdt(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMsgget(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMsgsnd(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMsgrcv(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysMsgctl(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysSemtimedop(kernel::Task& t, const SyscallArgs& a);
+
 namespace ipc_calls {
 using namespace arg;  // the kinds, inside this list only
 // clang-format off: one line a call
 inline constexpr SyscallEntry kTable[] = {
-    {29, "shmget", nullptr, {{kInt, kInt, kFlags}}, Support::kUnsupported},
-    {30, "shmat", nullptr, {{kInt, kHex, kFlags}}, Support::kUnsupported},
-    {31, "shmctl", nullptr, {{kInt, kInt, kPtr}}, Support::kUnsupported},
-    {64, "semget", nullptr, {{kInt, kInt, kFlags}}, Support::kUnsupported},
-    {65, "semop", nullptr, {{kInt, kPtr, kInt}}, Support::kUnsupported},
-    {66, "semctl", nullptr, {{kInt, kInt, kInt, kHex}}, Support::kUnsupported},
-    {67, "shmdt", nullptr, {{kHex}}, Support::kUnsupported},
-    {68, "msgget", nullptr, {{kInt, kFlags}}, Support::kUnsupported},
-    {69, "msgsnd", nullptr, {{kInt, kPtr, kInt, kFlags}}, Support::kUnsupported},
-    {70, "msgrcv", nullptr, {{kInt, kPtr, kInt, kInt, kFlags}}, Support::kUnsupported},
-    {71, "msgctl", nullptr, {{kInt, kInt, kPtr}}, Support::kUnsupported},
-    {220, "semtimedop", nullptr, {{kInt, kPtr, kInt, In(16)}}, Support::kUnsupported},
+    {29, "shmget", SysShmget, {{kInt, kInt, kFlags}}, Support::kFull},
+    {30, "shmat", SysShmat, {{kInt, kHex, kFlags}}, Support::kFull},
+    {31, "shmctl", SysShmctl, {{kInt, kInt, kPtr}}, Support::kFull},
+    {64, "semget", SysSemget, {{kInt, kInt, kFlags}}, Support::kFull},
+    {65, "semop", SysSemop, {{kInt, kPtr, kInt}}, Support::kFull},
+    {66, "semctl", SysSemctl, {{kInt, kInt, kInt, kHex}}, Support::kFull},
+    {67, "shmdt", SysShmdt, {{kHex}}, Support::kFull},
+    {68, "msgget", SysMsgget, {{kInt, kFlags}}, Support::kFull},
+    {69, "msgsnd", SysMsgsnd, {{kInt, kPtr, kInt, kFlags}}, Support::kFull},
+    {70, "msgrcv", SysMsgrcv, {{kInt, kPtr, kInt, kInt, kFlags}}, Support::kFull},
+    {71, "msgctl", SysMsgctl, {{kInt, kInt, kPtr}}, Support::kFull},
+    {220, "semtimedop", SysSemtimedop, {{kInt, kPtr, kInt, In(16)}}, Support::kFull},
     {240, "mq_open", nullptr, {{kPath, kFlags, kMode, In(64)}}, Support::kUnsupported},
     {241, "mq_unlink", nullptr, {{kPath}}, Support::kUnsupported},
     {242, "mq_timedsend", nullptr, {{kFd, BufIn(2), kInt, kInt, In(16)}}, Support::kUnsupported},

@@ -66,7 +66,7 @@ inline constexpr SyscallEntry kTable[] = {
     {218, "set_tid_address", SysSetTidAddress, {{kPtr}}, Support::kFull},
     {231, "exit_group", SysExitGroup, {{kInt}}, Support::kFull},
     {247, "waitid", SysWaitid, {{kInt, kInt, Out(128), kFlags, Out(144)}}, Support::kFull},
-    {272, "unshare", SysUnshare, {{kFlags}}, Support::kPartial, "only CLONE_FILES and CLONE_FS"},
+    {272, "unshare", SysUnshare, {{kFlags}}, Support::kPartial, "only CLONE_FILES, CLONE_FS and CLONE_SYSVSEM"},
     {273, "set_robust_list", SysSetRobustList, {{kPtr, kInt}}, Support::kFull},
     {274,
      "get_robust_list",

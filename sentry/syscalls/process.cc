@@ -254,6 +254,7 @@ Result<int64_t> SysUnshare(Task& t, const SyscallArgs& a) {
   }
   if (flags & CLONE_FILES) t.UnshareFdTable();
   if (flags & CLONE_FS) t.UnshareFs();
+  if (flags & CLONE_SYSVSEM) t.LeaveSemUndo();
   return 0;
 }
 
