@@ -14,6 +14,7 @@ namespace msentry::systrap {
 
 Space::~Space() {
   if (pid() > 0) platform_.keeper().Release(pid(), this);
+  platform_.slots().Discard(std::move(slots_));
 }
 
 void Space::AddThread(Thread* thread) {
@@ -170,6 +171,21 @@ Result<uint32_t> Space::AllocateSlot() {
 void Space::RetireSlot(uint32_t index) {
   MutexLock lock(mutex_);
   retired_.push_back(index);
+}
+
+bool Space::Spare(uint32_t index, int tid) {
+  MutexLock lock(mutex_);
+  if (spare_.size() >= kMaxSpareThreads) return false;
+  spare_.push_back({index, tid});
+  return true;
+}
+
+std::optional<Space::SpareThread> Space::TakeSpare() {
+  MutexLock lock(mutex_);
+  if (spare_.empty()) return std::nullopt;
+  SpareThread spare = spare_.back();  // the last one's pages are the warmest
+  spare_.pop_back();
+  return spare;
 }
 
 }  // namespace msentry::systrap

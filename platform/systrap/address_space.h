@@ -17,6 +17,8 @@ namespace msentry::systrap {
 
 // A child or thread that does not come within this time never will: its process is killed.
 inline constexpr int64_t kStartTimeoutNs = 10'000'000'000;
+// Spare host threads a space keeps: what a program that starts and joins threads in turn needs.
+inline constexpr size_t kMaxSpareThreads = 8;
 
 class SystrapPlatform;
 class Thread;
@@ -51,6 +53,16 @@ class Space final : public platform::AddressSpace {
   Result<uint32_t> AllocateSlot();
   // The slot of a thread that has been told to end; reused when the host thread is gone.
   void RetireSlot(uint32_t index);
+  // Ready for another guest thread, for a host thread that waits there.
+  void RenewSlot(uint32_t index) { slots_->Renew(index); }
+
+  // Host threads that have no guest thread and wait for our reply. False: there are enough.
+  struct SpareThread {
+    uint32_t index;
+    int tid;
+  };
+  bool Spare(uint32_t index, int tid);
+  std::optional<SpareThread> TakeSpare();
 
   void AddThread(Thread* thread);
   // True when that was the last one.
@@ -81,10 +93,11 @@ class Space final : public platform::AddressSpace {
   std::atomic<bool> dead_{false};
   std::atomic<int> threads_{0};
   mutable Mutex mutex_;
-  const std::unique_ptr<SlotFile> slots_;  // allocation under mutex_; At() needs no lock
+  std::unique_ptr<SlotFile> slots_;  // allocation under mutex_; At() needs no lock
   std::unique_ptr<Patcher> patcher_;
   std::vector<uint32_t> retired_ ABSL_GUARDED_BY(mutex_);
-  bool killed_ ABSL_GUARDED_BY(mutex_) = false;                 // before it has come
+  std::vector<SpareThread> spare_ ABSL_GUARDED_BY(mutex_);
+  bool killed_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<sched::Fiber*> waiting_ ABSL_GUARDED_BY(mutex_);  // for it to come
   std::vector<Thread*> members_ ABSL_GUARDED_BY(mutex_);
 };

@@ -72,7 +72,7 @@ Result<size_t> Thread::CopyIn(uint64_t address, std::span<std::byte> out) {
 
 Result<size_t> Thread::CopyOut(uint64_t address, std::span<const std::byte> in) {
   if (in.empty()) return size_t{0};
-  if (!ready_ || gone_ || address >= arch::kTaskSize || in.size() > arch::kTaskSize - address) {
+  if (gone_ || address >= arch::kTaskSize || in.size() > arch::kTaskSize - address) {
     return space_->CopyOut(address, in);
   }
   // What the stub copied in is no longer what is there.
@@ -95,7 +95,7 @@ Result<size_t> Thread::CopyOut(uint64_t address, std::span<const std::byte> in) 
 }
 
 std::span<std::byte> Thread::BeginBulk(uint64_t address, size_t length, Direction direction) {
-  if (!Ready() || length == 0 || address >= arch::kTaskSize) return {};
+  if (gone_ || length == 0 || address >= arch::kTaskSize) return {};
   length = std::min<uint64_t>(length, arch::kTaskSize - address);
   bulk_address_ = address;
   bulk_direction_ = direction;

@@ -36,7 +36,7 @@ void Thread::CarryOut(const PatchPlan& plan) {
   std::vector<Op> ops = PatchOps(plan);
   std::deque<Expected> calls;
   for (const Op& op : ops) Announce(op, -1, calls);
-  if (!Ready()) return patcher.Done(plan, false);
+  if (gone_) return patcher.Done(plan, false);
   Seize();
   __atomic_store_n(&slot_->patch_failed, 1, __ATOMIC_RELAXED);
   bool patched = ExecuteHeld(ops, std::move(calls)).ok() &&

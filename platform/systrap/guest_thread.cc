@@ -99,43 +99,6 @@ Thread::Thread(SystrapPlatform& platform, RefPtr<Space> space, uint32_t index, u
   space_->AddThread(this);
 }
 
-Thread::~Thread() {
-  bool last = space_->DropThread(this);
-  // A borrower is done with it. Off the fibers the scheduler has ended, and who holds it never will
-  // let go.
-  if (sched::CurrentFiber()) Seize();
-  platform_.EndRun(this);
-  if (nonce_ && !ready_) platform_.keeper().ForgetChild(nonce_);
-  int tid = tid_.load(std::memory_order_relaxed);
-  if (abandoned_ && !last) {
-    space_->RetireSlot(index_);
-  } else if (last || !ready_) {
-    // The last one takes the process along. One that has not come yet cannot be told to end.
-    space_->Kill();
-  } else if (!gone_ && tid != space_->host_pid()) {
-    Op* op = reinterpret_cast<Op*>(SlotFile::Bytes(slot_, kOpsOffset));
-    op->code = kOpExitThread;
-    Prepare(1, kReport);
-    GiveBall();
-    WakeStub();
-    space_->RetireSlot(index_);
-  }
-  // The first host thread of a process stays, asleep in its stub: without it process_vm_readv would
-  // find no memory.
-  if (tid > 0) platform_.keeper().RemoveThread(tid, this);
-}
-
-void Thread::Arrived(int pid) {
-  space_->SetHost(pid);
-  tid_.store(pid, std::memory_order_release);
-}
-
-void Thread::Adopt(int pid) {
-  Arrived(pid);
-  ready_ = true;
-  CHECK(platform_.keeper().AddThread(pid, this));
-}
-
 void Thread::Prepare(uint32_t count, After after) {
   slot_->op_count = count;
   slot_->after = after;
@@ -153,21 +116,12 @@ bool Thread::Run(uint32_t count, After after) {
   Prepare(count, after);
   platform_.BeginRun(this);
   WakeStub();
-  if (platform_.AwaitRun(this, sched::kNever)) return true;
-  gone_ = true;
-  return false;
-}
-
-bool Thread::Ready() {
-  if (gone_) return false;
-  if (ready_) return true;
-  if (!platform_.AwaitRun(this, sched::NowNs() + kStartTimeoutNs)) {
-    gone_ = true;
-    space_->Kill();
-    return false;
+  if (platform_.AwaitRun(this, come() ? sched::kNever : sched::NowNs() + kStartTimeoutNs)) {
+    return true;
   }
-  ready_ = true;
-  return true;
+  gone_ = true;
+  space_->Kill();
+  return false;
 }
 
 platform::Event Thread::Broken(const char* what) {
@@ -197,7 +151,7 @@ void Thread::WriteRegisters(const arch::Registers& registers, uint64_t rip) {
 
 platform::Event Thread::Switch(arch::Registers& registers) {
   using Kind = platform::Event::Kind;
-  if (!Ready()) return {.kind = Kind::kExited};
+  if (gone_) return {.kind = Kind::kExited};
   if (interrupt_.load(std::memory_order_relaxed)) {
     __atomic_store_n(&slot_->interrupt, 0, __ATOMIC_SEQ_CST);
     interrupt_.store(false, std::memory_order_seq_cst);
@@ -329,7 +283,7 @@ void Thread::Seize() {
 }
 
 bool Thread::TrySeize() {
-  if (!ready_ || gone_ || busy_.exchange(true, std::memory_order_acquire)) return false;
+  if (gone_ || busy_.exchange(true, std::memory_order_acquire)) return false;
   return true;
 }
 
@@ -374,7 +328,7 @@ Result<int64_t> Thread::ExecuteSome(std::span<const Op> ops) {
 }
 
 Result<int64_t> Thread::Execute(std::span<const Op> ops, std::deque<Expected> calls) {
-  if (!Ready()) return Errno::kESRCH;
+  if (gone_) return Errno::kESRCH;
   Seize();
   Result<int64_t> result = ExecuteHeld(ops, std::move(calls));
   Unseize();
@@ -419,60 +373,6 @@ Result<> Thread::Apply(const platform::MemoryBatch& batch) {
   return Ok();
 }
 
-Result<std::pair<RefPtr<platform::AddressSpace>, std::unique_ptr<platform::GuestThread>>>
-Thread::Fork() {
-  if (!Ready()) return Errno::kESRCH;
-  std::unique_ptr<SlotFile> slots = TRY(SlotFile::Create());
-  slots->AllocateFixed(index_);
-  RefPtr<Space> space = MakeRef<Space>(platform_, std::move(slots));
-  auto child = std::make_unique<Thread>(platform_, space, index_, fs_base_);
-  uint64_t nonce;
-  if (getrandom(&nonce, sizeof(nonce), 0) != sizeof(nonce)) return Errno::kEAGAIN;
-  Keeper& keeper = platform_.keeper();
-  platform_.ExpectFirst(child.get());
-  keeper.ExpectChild(nonce, child.get());
-  std::deque<Expected> calls;
-  calls.push_back({.number = SYS_clone, .arguments = {kCloneFork}, .check = 1});
-  std::vector<uint64_t> settled;
-  bool alone = space_->threads() == 1;
-  if (!alone) settled = space_->patcher().Settled();
-  const Op op{kOpFork, 0, {nonce}};
-  Result<int64_t> pid = Execute(std::span(&op, 1), std::move(calls));
-  child->nonce_ = nonce;
-  child->gs_base_ = gs_base_;
-  space->slot(index_)->guest_gs = gs_base_;
-  if (!pid.ok()) return pid.error();
-  space->SetPatcher(space_->patcher().Clone(alone ? nullptr : &settled));
-  // The child sets itself up while we go on; its first use waits for it.
-  return std::pair<RefPtr<platform::AddressSpace>, std::unique_ptr<platform::GuestThread>>(
-      std::move(space), std::move(child));
-}
-
-Result<std::unique_ptr<platform::GuestThread>> Thread::NewThread() {
-  if (!Ready()) return Errno::kESRCH;
-  uint32_t index = TRY(space_->AllocateSlot());
-  space_->multi_threaded.store(true, std::memory_order_relaxed);
-  auto thread = std::make_unique<Thread>(platform_, space_, index, fs_base_);
-  platform_.ExpectFirst(thread.get());
-  std::deque<Expected> calls;
-  calls.push_back({.number = SYS_clone, .arguments = {kCloneThread}, .check = 1});
-  const Op op{kOpThread, 0, {index}};
-  Result<int64_t> tid = Execute(std::span(&op, 1), std::move(calls));
-  if (!tid.ok()) {
-    thread->Abandon();
-    return tid.error();
-  }
-  int host_tid = static_cast<int>(*tid);
-  // A stub's word is no proof: the host must agree that this is a thread of that process.
-  if (host_tid <= 0 || !space_->Owns(host_tid) ||
-      !platform_.keeper().AddThread(host_tid, thread.get())) {
-    Broken("a new thread that is none");
-    return Errno::kEAGAIN;
-  }
-  thread->tid_.store(host_tid, std::memory_order_release);
-  return std::unique_ptr<platform::GuestThread>(std::move(thread));
-}
-
 Result<> Thread::SaveFpu(std::vector<std::byte>& out) {
   const Op op{kOpSaveFpu, 0, {}};
   TRY(Execute(std::span(&op, 1)));
@@ -488,13 +388,13 @@ void Thread::PutFpu(std::span<const std::byte> image) {
 }
 
 Result<> Thread::LoadFpu(std::span<const std::byte> in) {
-  if (!Ready()) return Errno::kESRCH;
+  if (gone_) return Errno::kESRCH;
   PutFpu(SanitizeXstate(in));
   return Ok();
 }
 
 Result<> Thread::ResetFpu() {
-  if (!Ready()) return Errno::kESRCH;
+  if (gone_) return Errno::kESRCH;
   PutFpu(InitialXstate());
   return Ok();
 }

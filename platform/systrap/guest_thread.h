@@ -25,7 +25,7 @@ inline Op HostCall(int number, uint64_t a = 0, uint64_t b = 0, uint64_t c = 0, u
 
 class Thread final : public platform::GuestThread {
  public:
-  // A thread whose host thread will post its first request by itself.
+  // A thread whose host thread begins by waiting for our first reply; it need not be there yet.
   Thread(SystrapPlatform& platform, RefPtr<Space> space, uint32_t index, uint64_t fs_base);
   ~Thread() override;
 
@@ -50,10 +50,10 @@ class Thread final : public platform::GuestThread {
   void EnableShortcuts(bool enabled) override;
 
   Space* space() const { return space_.get(); }
+  // Its host thread is there.
+  bool come() const { return tid_.load(std::memory_order_acquire) > 0; }
   // A forked child has presented itself to the keeper as process `pid`.
   void Arrived(int pid);
-  // The host thread was never made: nothing to end.
-  void Abandon() { abandoned_ = true; }
   // The zygote: its setup left it waiting for a reply.
   void Adopt(int pid);
 
@@ -79,8 +79,9 @@ class Thread final : public platform::GuestThread {
   bool Run(uint32_t count, After after);
   void Prepare(uint32_t count, After after);
   void WakeStub();
-  // The first wait of a new thread.
-  bool Ready();
+  // guest_clone.cc
+  Result<std::unique_ptr<platform::GuestThread>> Revive(uint32_t index, int tid);
+  void End();
   // Carries out operations; the last one's result, or the error of the one that failed.
   Result<int64_t> Execute(std::span<const Op> ops, std::deque<Expected> calls = {});
   Result<int64_t> ExecuteHeld(std::span<const Op> ops, std::deque<Expected> calls);  // seized
@@ -117,10 +118,8 @@ class Thread final : public platform::GuestThread {
   std::atomic<int> tid_{-1};  // host thread; known once the stub said so
   std::atomic<bool> busy_{false};
   std::atomic<bool> gone_{false};
-  std::atomic<bool> ready_{false};  // its first request has been taken
-  bool abandoned_ = false;
   bool by_signal_ = false;  // how the last call came
-  uint64_t nonce_ = 0;      // of a forked child, until it has come
+  uint64_t nonce_ = 0;      // of a forked child
   uint64_t fs_base_;        // what the host thread has
   uint64_t gs_base_ = 0;    // the guest's own
   SlotRegs shadow_{};       // what the slot's registers hold, as far as we wrote or read them

@@ -13,6 +13,7 @@
 
 #include "platform/systrap/address_space.h"
 #include "platform/systrap/guest_thread.h"
+#include "platform/systrap/slot_file.h"
 #include "platform/systrap/stub/abi.h"
 #include "sentry/base/log.h"
 
@@ -39,20 +40,23 @@ void KillByPidfd(int pidfd) { syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, nul
 
 }  // namespace
 
-Result<std::unique_ptr<Keeper>> Keeper::Start(ScopedFd listener) {
+Result<std::unique_ptr<Keeper>> Keeper::Start(ScopedFd listener, SlotStore* store) {
   ScopedFd epoll(epoll_create1(EPOLL_CLOEXEC)), stop(eventfd(0, EFD_CLOEXEC));
   if (!epoll || !stop || !Add(epoll.get(), listener.get(), kListener) ||
       !Add(epoll.get(), stop.get(), kStop)) {
     return FromHost(errno);
   }
   std::unique_ptr<Keeper> keeper(
-      new Keeper(std::move(listener), std::move(epoll), std::move(stop)));
+      new Keeper(std::move(listener), std::move(epoll), std::move(stop), store));
   keeper->thread_ = std::thread([k = keeper.get()] { k->Run(); });
   return keeper;
 }
 
-Keeper::Keeper(ScopedFd listener, ScopedFd epoll, ScopedFd stop)
-    : listener_(std::move(listener)), epoll_(std::move(epoll)), stop_(std::move(stop)) {}
+Keeper::Keeper(ScopedFd listener, ScopedFd epoll, ScopedFd stop, SlotStore* store)
+    : listener_(std::move(listener)),
+      epoll_(std::move(epoll)),
+      stop_(std::move(stop)),
+      store_(store) {}
 
 Keeper::~Keeper() {
   uint64_t one = 1;
@@ -160,6 +164,7 @@ void Keeper::Run() {
         epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, listener_.get(), nullptr);
       }
     }
+    store_->Tend();
   }
 }
 

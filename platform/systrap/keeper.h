@@ -22,6 +22,7 @@ struct seccomp_notif;
 
 namespace msentry::systrap {
 
+class SlotStore;
 class Space;
 class Thread;
 
@@ -37,8 +38,8 @@ struct Expected {
 
 class Keeper {
  public:
-  // `listener`: the notification fd. Starts the thread.
-  static Result<std::unique_ptr<Keeper>> Start(ScopedFd listener);
+  // `listener`: the notification fd. Starts the thread, which also tends `store`.
+  static Result<std::unique_ptr<Keeper>> Start(ScopedFd listener, SlotStore* store);
   // Kills and reaps every guest process still there, then ends the thread.
   ~Keeper();
 
@@ -68,7 +69,7 @@ class Keeper {
     bool dead = false;
   };
 
-  Keeper(ScopedFd listener, ScopedFd epoll, ScopedFd stop);
+  Keeper(ScopedFd listener, ScopedFd epoll, ScopedFd stop, SlotStore* store);
   void Run();
   void Answer();
   // The reply to one notification: continue, a descriptor, or an error.
@@ -82,6 +83,7 @@ class Keeper {
   static void Reap(const Process& process);
 
   const ScopedFd listener_, epoll_, stop_;
+  SlotStore* const store_;
   Mutex mutex_;
   absl::flat_hash_map<int, Thread*> threads_ ABSL_GUARDED_BY(mutex_);  // by host tid
   absl::flat_hash_map<Thread*, std::deque<Expected>> expected_ ABSL_GUARDED_BY(mutex_);

@@ -37,14 +37,13 @@ class SystrapPlatform final : public platform::Platform, public sched::SpinSourc
   void SetDoorbellArmed(bool armed) override;
 
   Keeper& keeper() { return *keeper_; }
+  SlotStore& slots() { return slots_; }
   bool strict() const { return options_.strict_gate; }
 
-  // The run list: threads whose stub has the ball. BeginRun gives it; a new thread has it from the
-  // start (its slot is neither kRequest nor kReply).
+  // The run list: threads whose stub has the ball. BeginRun gives it.
   void BeginRun(Thread* thread);
-  void ExpectFirst(Thread* thread);
-  // Parks until the thread's request is there, or it is dead, or the deadline has passed; false:
-  // not there.
+  // Parks until the thread's request is there, or it is dead, or its host thread has not come
+  // before the deadline; false: not there.
   bool AwaitRun(Thread* thread, int64_t deadline_ns);
   void EndRun(Thread* thread);
   void WakeDead(Space* space);
@@ -62,6 +61,7 @@ class SystrapPlatform final : public platform::Platform, public sched::SpinSourc
   const platform::Options options_;
   Vdso vdso_;
   std::unique_ptr<ControlPage> control_;
+  SlotStore slots_;
   std::unique_ptr<Keeper> keeper_;
 
   // On the heap: a fiber that refills the pool when the scheduler stops never lets go of it.

@@ -22,6 +22,7 @@ void SlotFile::Prepare(uint32_t index) {
   slot->self = kSlots + index * kSlotStride;
   slot->stack = kPrivate + (uint64_t{index} + 1) * kPrivateStride;
   slot->index = index;
+  __atomic_store_n(&slot->state, kRequest, __ATOMIC_RELEASE);  // it waits when it comes
 }
 
 Result<uint32_t> SlotFile::Allocate() {
@@ -46,5 +47,57 @@ void SlotFile::AllocateFixed(uint32_t index) {
 }
 
 void SlotFile::Free(uint32_t index) { free_.push_back(index); }
+
+void SlotFile::Renew(uint32_t index) {
+  Slot* slot = At(index);
+  const auto clear = [slot](size_t begin, size_t end) {
+    memset(Bytes(slot, begin), 0, end - begin);
+  };
+  clear(offsetof(Slot, interrupt), offsetof(Slot, self));
+  clear(offsetof(Slot, shortcuts), offsetof(Slot, host_tid));
+  clear(offsetof(Slot, guest_gs), sizeof(Slot));
+}
+
+void SlotFile::Touch() {
+  for (uint64_t offset : {uint64_t{0}, kOpsOffset, kOutOffset}) {
+    *reinterpret_cast<volatile char*>(Bytes(At(0), offset)) = 0;
+  }
+}
+
+Result<std::unique_ptr<SlotFile>> SlotStore::Take() {
+  {
+    MutexLock lock(mutex_);
+    if (!fresh_.empty()) {
+      std::unique_ptr<SlotFile> file = std::move(fresh_.back());
+      fresh_.pop_back();
+      return file;
+    }
+  }
+  return SlotFile::Create();
+}
+
+void SlotStore::Discard(std::unique_ptr<SlotFile> file) {
+  MutexLock lock(mutex_);
+  done_.push_back(std::move(file));
+}
+
+void SlotStore::Tend() {
+  constexpr size_t kFresh = 2;
+  std::vector<std::unique_ptr<SlotFile>> done;
+  size_t missing;
+  {
+    MutexLock lock(mutex_);
+    done.swap(done_);
+    missing = kFresh - std::min(kFresh, fresh_.size());
+  }
+  done.clear();
+  for (; missing; --missing) {
+    Result<std::unique_ptr<SlotFile>> file = SlotFile::Create();
+    if (!file.ok()) return;
+    (*file)->Touch();
+    MutexLock lock(mutex_);
+    fresh_.push_back(std::move(*file));
+  }
+}
 
 }  // namespace msentry::systrap

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "platform/systrap/stub/abi.h"
+#include "sentry/base/mutex.h"
 #include "sentry/base/scoped_fd.h"
 
 namespace msentry::systrap {
@@ -35,6 +36,10 @@ class SlotFile {
   // The slot a forked child begins with: the one whose private stack it runs on.
   void AllocateFixed(uint32_t index);
   void Free(uint32_t index);
+  // As new, but for what the host thread that waits there is in the middle of.
+  void Renew(uint32_t index);
+  // Makes the pages that every first thread uses.
+  void Touch();
 
  private:
   SlotFile(ScopedFd fd, std::byte* base) : fd_(std::move(fd)), base_(base) {}
@@ -44,6 +49,21 @@ class SlotFile {
   std::byte* const base_;
   std::vector<uint32_t> free_;  // below next_, not in use
   uint32_t next_ = 0;
+};
+
+// Slot files for new processes, made before they are needed, and got rid of after, by a thread that
+// nobody waits for (the keeper's). Each serves one process: what a process may have kept of it must
+// never show another one's.
+class SlotStore {
+ public:
+  Result<std::unique_ptr<SlotFile>> Take();
+  void Discard(std::unique_ptr<SlotFile> file);
+  void Tend();
+
+ private:
+  Mutex mutex_;
+  std::vector<std::unique_ptr<SlotFile>> fresh_ ABSL_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<SlotFile>> done_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace msentry::systrap

@@ -49,10 +49,12 @@ Result<> SystrapPlatform::Init(std::string* why) {
   if (options_.arg_specs) FillMarshal(options_.arg_specs, control);
   std::unique_ptr<SlotFile> slots = TRY(SlotFile::Create());
   uint32_t index = TRY(slots->Allocate());
+  __atomic_store_n(&slots->At(index)->state, kIdle,
+                   __ATOMIC_RELEASE);  // the zygote posts by itself
   Zygote zygote =
       TRY(StartZygote(*control_, *slots, scheduler_.doorbell_fd(), options_.strict_gate, why));
   vdso_ = zygote.vdso;
-  keeper_ = TRY(Keeper::Start(std::move(zygote.listener)));
+  keeper_ = TRY(Keeper::Start(std::move(zygote.listener), &slots_));
   RefPtr<Space> space = MakeRef<Space>(*this, std::move(slots));
   TRY(keeper_->Watch(zygote.pid, space.get()));
   auto thread = std::make_unique<Thread>(*this, space, index, 0);
@@ -151,11 +153,6 @@ void SystrapPlatform::BeginRun(Thread* thread) {
   thread->GiveBall();
 }
 
-void SystrapPlatform::ExpectFirst(Thread* thread) {
-  MutexLock lock(run_mutex_);
-  List(thread);
-}
-
 void SystrapPlatform::List(Thread* thread) {
   thread->run.position = running_.size();
   thread->run.fiber = nullptr;
@@ -178,6 +175,10 @@ bool SystrapPlatform::AwaitRun(Thread* thread, int64_t deadline_ns) {
     if (sched::Park(deadline_ns) == sched::ParkResult::kTimedOut) {
       MutexLock lock(run_mutex_);
       if (!thread->run.listed.load(std::memory_order_relaxed)) return true;
+      if (thread->come()) {
+        deadline_ns = sched::kNever;
+        continue;
+      }
       Unlist(thread);
       return false;
     }

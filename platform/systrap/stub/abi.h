@@ -15,6 +15,9 @@
 //     slot there. Listed earlier, the poller would take the kRequest that A1 is about to overwrite
 //     for the answer to A1 (the owner then reads a request that it has read already); listed later,
 //     the poller's P2 could miss the next one.
+//   new thread or process:  the sentry makes its slot with state = kRequest, so that it may reply
+//   before
+//     the stub is there; the stub begins as if it had posted, and finds the reply when it comes.
 //   stub goes to sleep:     (S1) sleeping = 1         (S2) futex_wait(state, kRequest)
 //     If A2 reads sleeping == 0, A1 came before S1, and S2's look at the word (made by the host
 //     kernel under its hash lock) finds kReply and returns at once. Else A2 wakes, before or after

@@ -41,8 +41,7 @@ void Wait(Slot* slot) {
   }
   Sys(kNrClose, fd);
   BlockInterrupts(false);
-  slot->value = 0;
-  stub_request(slot, kDone, 0);
+  stub_obey(slot);
 }
 
 int64_t Fork(Slot* slot, uint64_t nonce) {
@@ -253,8 +252,13 @@ extern "C" void stub_request(Slot* slot, uint32_t kind, uint32_t by_signal) {
   }
   slot->kind = kind;
   slot->by_signal = by_signal;
+  Post(slot);
+  stub_obey(slot);
+}
+
+// Waits for the reply, which may be there already, and does what it says.
+extern "C" void stub_obey(Slot* slot) {
   for (;;) {
-    Post(slot);
     Wait(slot);
     const Op* ops = reinterpret_cast<const Op*>(SlotByte(slot, kOpsOffset));
     uint32_t count = slot->op_count, done = 0;
@@ -270,6 +274,7 @@ extern "C" void stub_request(Slot* slot, uint32_t kind, uint32_t by_signal) {
     slot->kind = kDone;
     slot->done = done;
     slot->value = value;
+    Post(slot);
   }
 }
 
@@ -282,5 +287,5 @@ extern "C" void stub_thread_start(Slot* slot) {
   Sys(kNrSigaltstack, reinterpret_cast<uint64_t>(&alt), 0);
   Sys(kNrArchPrctl, kArchSetGs, reinterpret_cast<uint64_t>(slot));
   BlockInterrupts(false);
-  stub_request(slot, kDone, 0);
+  stub_obey(slot);
 }

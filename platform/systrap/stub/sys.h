@@ -81,6 +81,7 @@ extern const char stub_start[], stub_answer[], stub_answer_end[], stub_leave_fas
 
 // request.cc, signal.cc, start.cc
 [[noreturn]] void stub_request(msentry::systrap::Slot* slot, uint32_t kind, uint32_t by_signal);
+[[noreturn]] void stub_obey(msentry::systrap::Slot* slot);
 void stub_marshal(msentry::systrap::Slot* slot);  // marshal.cc
 [[noreturn]] void stub_main(const uint64_t* initial_stack);
 [[noreturn]] void stub_thread_start(msentry::systrap::Slot* slot);
