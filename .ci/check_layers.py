@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 LAYERS = [
-    "sentry/base", "sentry/abi", "sentry/arch", "sentry/sched", "platform", "sentry/auth", "sentry/mm",
-    "vfs", "gofer", "fsimpl", "loader", "net", "sentry/kernel", "procfs", "sentry/syscalls",
+    "sentry/base", "sentry/abi", "sentry/arch", "sentry/sched", "platform", "sentry/auth", "sentry/cgroup",
+    "sentry/mm", "vfs", "gofer", "fsimpl", "loader", "net", "sentry/kernel", "procfs", "sentry/syscalls",
     "sentry/control", "sentry/boot", "runtime", "cmd",
 ]
 # Tests, benchmarks and fuzzers may use what stands above: a path walk is tested on a tmpfs.

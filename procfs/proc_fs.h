@@ -36,8 +36,6 @@ const HostFacts& WithProcessor(const HostFacts& facts);
 
 struct Options {
   HostFacts host;
-  // Path of the sandbox's group in /proc/PID/cgroup.
-  std::string cgroup_path = "/msentry";
 };
 
 RefPtr<vfs::FileSystem> Create(kernel::Kernel& kernel, const Options& options);

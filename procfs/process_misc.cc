@@ -68,18 +68,11 @@ Text ReadMountStats(const View& v) {
   return s;
 }
 
-Text ReadCgroup(const View& v) {
-  // The hierarchies of the sandbox, cgroup v1 (cgroups(7)).
-  constexpr const char* kControllers[] = {"cpu", "cpuacct", "cpuset", "devices",
-                                          "job", "memory",  "pids"};
-  std::string s;
-  for (int i = std::size(kControllers); i-- > 0;) {
-    absl::StrAppend(&s, i + 1, ":", kControllers[i], ":", v.fs.options().cgroup_path, "\n");
-  }
-  return s;
-}
+Text ReadCgroup(const View& v) { return v.kernel().cgroups().TaskText(v.task.cgroup); }
 
-Text ReadCpuset(const View& v) { return v.fs.options().cgroup_path + "\n"; }
+Text ReadCpuset(const View& v) {
+  return v.kernel().cgroups().PathOfTask(v.task.cgroup, cgroup::Kind::kCpuset) + "\n";
+}
 
 // One user namespace, the initial one: all ids map to themselves.
 Text ReadIdMap(const View&) { return absl::StrFormat("%10u %10u %10u\n", 0, 0, ~0u); }

@@ -167,14 +167,7 @@ Text Vmstat(const ProcFs& fs) {
                          (m.used - std::min(m.used, m.file)) / kPage, m.file / kPage);
 }
 
-Text Cgroups() {
-  constexpr const char* kControllers[] = {"cpu", "cpuacct", "cpuset", "devices",
-                                          "job", "memory",  "pids"};
-  std::string s = "#subsys_name\thierarchy\tnum_cgroups\tenabled\n";
-  int i = 0;
-  for (const char* name : kControllers) absl::StrAppendFormat(&s, "%s\t%d\t1\t1\n", name, ++i);
-  return s;
-}
+Text Cgroups(const ProcFs& fs) { return fs.kernel().cgroups().SummaryText(); }
 
 }  // namespace
 
@@ -208,11 +201,11 @@ void AddSystemFiles(ProcFs& fs, pseudofs::StaticDir& root) {
   add("filesystems", Filesystems);
   add("devices", Devices);
   add("vmstat", Vmstat);
+  add("cgroups", Cgroups);
   root.Add("version",
            MakeConstant(fs, absl::StrFormat("Linux version %s %s\n", kernel::Kernel::kRelease,
                                             kernel::Kernel::kVersion)));
   root.Add("cmdline", MakeConstant(fs, "BOOT_IMAGE=/vmlinuz-4.4.0-gvisor quiet\n"));
-  root.Add("cgroups", MakeConstant(fs, *Cgroups()));
   root.Add("swaps", MakeConstant(fs, "Filename\t\t\t\tType\t\tSize\tUsed\tPriority\n"));
   root.Add("partitions", MakeConstant(fs, ""));
   root.Add("diskstats", MakeConstant(fs, ""));

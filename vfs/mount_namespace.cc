@@ -118,6 +118,11 @@ void MountNamespace::UnlinkLocked(Mount& mount, std::vector<Location>* drop) {
 Result<RefPtr<Mount>> MountNamespace::Attach(RefPtr<FileSystem> fs, const Location& at,
                                              uint32_t flags) {
   RefPtr<Dentry> root = fs->root();
+  return AttachSubtree(std::move(fs), std::move(root), at, flags);
+}
+
+Result<RefPtr<Mount>> MountNamespace::AttachSubtree(RefPtr<FileSystem> fs, RefPtr<Dentry> root,
+                                                    const Location& at, uint32_t flags) {
   if (!root) return Errno::kEINVAL;
   RefPtr<Mount> mount = MakeRef<Mount>(std::move(fs), std::move(root), flags);
   MutexLock lock(mutex_);

@@ -39,6 +39,9 @@ class MountNamespace : public RefCounted<MountNamespace> {
   // Attaches `fs` (or a subtree of it) on `at`. ENOTDIR/EINVAL as mount(2): directories go on
   // directories, files on files. ENOENT when `at` was removed.
   Result<RefPtr<Mount>> Attach(RefPtr<FileSystem> fs, const Location& at, uint32_t flags);
+  // The part of `fs` below its directory `root`.
+  Result<RefPtr<Mount>> AttachSubtree(RefPtr<FileSystem> fs, RefPtr<Dentry> root,
+                                      const Location& at, uint32_t flags);
   Result<RefPtr<Mount>> Bind(const Location& source, const Location& at, bool recursive);
   // MS_MOVE. ELOOP into itself, EINVAL for the root mount.
   Result<> Move(const Location& source, const Location& at);

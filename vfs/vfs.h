@@ -32,6 +32,15 @@ class Vfs {
   void SetFifoOpener(FifoOpener opener) { fifo_opener_ = std::move(opener); }
   const FifoOpener& fifo_opener() const { return fifo_opener_; }
 
+  // May `ctx` open (kMayRead, kMayWrite) or make (0) the device node? Set by the kernel: the
+  // devices cgroup. Null: everybody may.
+  using DeviceGate =
+      absl::AnyInvocable<Result<>(const OpContext&, uint32_t type, uint64_t rdev, int mask) const>;
+  void SetDeviceGate(DeviceGate gate) { device_gate_ = std::move(gate); }
+  Result<> CheckDevice(const OpContext& ctx, uint32_t type, uint64_t rdev, int mask) const {
+    return device_gate_ ? device_gate_(ctx, type, rdev, mask) : Result<>(Ok());
+  }
+
   // Types for mount(2) and /proc/filesystems.
   using FsFactory = absl::AnyInvocable<Result<RefPtr<FileSystem>>(
       const OpContext&, std::string_view source, std::string_view data) const>;
@@ -53,6 +62,7 @@ class Vfs {
   DeviceRegistry devices_;
   InotifyLimits inotify_limits_;
   FifoOpener fifo_opener_;  // set at boot
+  DeviceGate device_gate_;  // likewise
   mutable Mutex mutex_;
   std::vector<std::unique_ptr<Registered>> types_ ABSL_GUARDED_BY(mutex_);
   RefPtr<FileSystem> anonymous_fs_;

@@ -49,6 +49,13 @@ Result<size_t> EventFd::Write(const vfs::OpContext&, mm::IoSequence& from) {
   return sizeof add;
 }
 
+void EventFd::Add(uint64_t n) {
+  uint64_t count = count_.load();
+  while (!count_.compare_exchange_weak(count, count + std::min(n, kMax - count))) {
+  }
+  queue_.Notify(kReadable);
+}
+
 sched::EventMask EventFd::Readiness(sched::EventMask mask) {
   const uint64_t count = count_.load();
   sched::EventMask ready = 0;

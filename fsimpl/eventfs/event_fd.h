@@ -17,6 +17,8 @@ class EventFd : public vfs::FileDescription {
   Result<size_t> Read(const vfs::OpContext& ctx, mm::IoSequence& to) override;
   // Adds; EAGAIN when the sum would pass 2^64-2, EINVAL for 2^64-1.
   Result<size_t> Write(const vfs::OpContext& ctx, mm::IoSequence& from) override;
+  // Adds `n`, as far as it goes: what the sentry itself signals. Any thread.
+  void Add(uint64_t n);
   sched::EventMask Readiness(sched::EventMask mask) override;
   sched::WaitQueue& wait_queue() override { return queue_; }
   std::string FdInfo() override;

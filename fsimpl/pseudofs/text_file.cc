@@ -20,6 +20,7 @@ Result<size_t> TextFile::PRead(const vfs::OpContext& ctx, mm::IoSequence& to, ui
 Result<size_t> TextFile::PWrite(const vfs::OpContext& ctx, mm::IoSequence& from, uint64_t) {
   char text[arch::kPageSize];
   size_t n = std::min(from.size(), sizeof(text));
+  if (n == 0) return n;  // a write of nothing tells nothing
   n = TRY(from.CopyIn(std::as_writable_bytes(std::span(text, n))));
   TRY(text_inode().Store(ctx, std::string_view(text, n)));
   return n;

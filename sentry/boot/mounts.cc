@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "fsimpl/cgroup/cgroup_fs.h"
 #include "fsimpl/devtmpfs/devices.h"
 #include "fsimpl/overlay/overlay.h"
 #include "fsimpl/p9/p9.h"
@@ -35,6 +36,7 @@ class Mounter {
         Explain("the gofer does not answer", p9::Connect(std::move(gofer), &kernel_.scheduler())));
     TRY(MountRoot(client));
     TRY(MountProcAndSys());
+    TRY(MountCgroups());
     TRY(MountDev());
     vfs::Location covered = FindCoveredCwd();
     TRY(Mount("/tmp", TRY(Tmpfs(01777)),
@@ -76,6 +78,7 @@ class Mounter {
                            std::string_view) -> Result<RefPtr<vfs::FileSystem>> {
                          return procfs::Create(*this_kernel, {.host = host});
                        });
+    cgroupfs::Register(vfs, kernel_.cgroups(), kernel_.cgroup_control());
     vfs.RegisterFsType({.name = "tmpfs"}, [](const vfs::OpContext&, std::string_view,
                                              std::string_view data) { return MakeTmpfs(data); });
     // Listed, as in the peer; a second instance of these makes no sense.
@@ -125,6 +128,22 @@ class Mounter {
     auto proc = procfs::Create(kernel_, {.host = options_.host});
     TRY(Mount("/proc", proc, kSafe | vfs::kMountNoExec));
     return Mount("/sys", sysfs::Create(kernel_.cpus()), kSafe | vfs::kMountNoExec);
+  }
+
+  // A tmpfs with one directory a controller, where the sandbox sees its own group as the root.
+  Result<> MountCgroups() {
+    TRY(Mount("/sys/fs/cgroup", TRY(Tmpfs(0755)), kSafe | vfs::kMountNoExec));
+    cgroup::Cgroups& cgroups = kernel_.cgroups();
+    for (const auto& hierarchy : cgroups.Hierarchies()) {
+      const std::string path = "/sys/fs/cgroup/" + hierarchy->Label();
+      auto fs = TRY(Explain(
+          path, cgroupfs::Create(cgroups, kernel_.cgroup_control(), {.kinds = hierarchy->kinds})));
+      auto own = TRY(Explain(path, cgroupfs::Find(ctx_, *fs, *cgroups.SandboxGroup(*hierarchy))));
+      auto at = TRY(Explain(path, EnsureDirectory(path)));
+      TRY(Explain(path, namespace_->AttachSubtree(std::move(fs), std::move(own), at,
+                                                  kSafe | vfs::kMountNoExec)));
+    }
+    return Ok();
   }
 
   Result<> MountDev() {

@@ -142,7 +142,7 @@ Result<int64_t> Task::Clone(const CloneArgs& args) {
     return Errno::kEAGAIN;
   }
   Result<RefPtr<Task>> made = Errno::kEAGAIN;
-  if (kernel_.ReserveTask()) made = MakeChild(args);
+  if (kernel_.ReserveTask() && kernel_.cgroups_.CanFork(cgroup).ok()) made = MakeChild(args);
   if (!made.ok()) {
     kernel_.users_.RemoveProcess(creds->uid);
     return made.error();
@@ -153,9 +153,14 @@ Result<int64_t> Task::Clone(const CloneArgs& args) {
   Result<int> tid = Errno::kEAGAIN;
   {
     MutexLock lock(kernel_.tasks_mutex());
-    if (!kernel_.shutting_down_ && kernel_.live_tasks_ < kernel_.options_.max_pids) {
+    if (!kernel_.shutting_down_ && kernel_.live_tasks_ < kernel_.options_.max_pids &&
+        kernel_.cgroups_.Fork(cgroup, &child->cgroup).ok()) {
       tid = kernel_.pids_.Allocate();
-      if (tid.ok()) LinkChild(child, args, *tid);
+      if (tid.ok()) {
+        LinkChild(child, args, *tid);
+      } else {
+        kernel_.cgroups_.Reap(&child->cgroup);
+      }
     }
   }
   if (!tid.ok()) {

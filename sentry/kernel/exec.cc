@@ -218,6 +218,7 @@ void Task::TakeOverLeader() {
   const int old_tid = tid();
   old_leader = kernel_.pids_.RemoveTask(group_->tgid());
   old_leader->reaped_ = true;
+  kernel_.cgroups_.Reap(&old_leader->cgroup);
   own_entry = kernel_.pids_.RemoveTask(old_tid);
   tid_.store(group_->tgid());
   group_->leader = this;

@@ -88,6 +88,7 @@ void Kernel::RetireTask(Task& task, const Usage& usage) {
   dead_user_ns.fetch_add(usage.user_ns, std::memory_order_relaxed);
   dead_system_ns.fetch_add(usage.system_ns, std::memory_order_relaxed);
   users_.RemoveProcess(task.counted_uid_);
+  cgroups_.Exit(&task.cgroup, {usage.user_ns, usage.system_ns});
 
   // Dropped after the lock.
   RefPtr<Task> released;
@@ -115,6 +116,7 @@ void Kernel::RetireTask(Task& task, const Usage& usage) {
     CollectDeathSignalsLocked(task, &notices);
     if (&task != group.leader) {
       released = pids_.RemoveTask(task.tid());
+      cgroups_.Reap(&task.cgroup);
       task.reaped_ = true;
     }
     if (group.tasks.empty()) EndGroupLocked(group, &notices, &reaped, &kept);
@@ -128,6 +130,7 @@ void Kernel::RetireTask(Task& task, const Usage& usage) {
     group.exit_event.Notify(sched::kIn);
     if (group.on_end_) group.on_end_(group.exit_status);
   }
+  cgroup_control_.RunReleaseAgents();
   if (&group == init_ && group.is_zombie.load()) KillEverybody();
   if (ended) AfterExit();
 }
@@ -232,6 +235,7 @@ RefPtr<Task> Kernel::ReapLocked(ThreadGroup& group) {
   if (group.parent != nullptr) std::erase(group.parent->children, &group);
   LeaveProcessGroupLocked(group);
   group.leader->reaped_ = true;
+  cgroups_.Reap(&group.leader->cgroup);
   return pids_.RemoveTask(group.tgid());
 }
 

@@ -14,6 +14,7 @@
 #include "sentry/kernel/job_control.h"
 #include "vfs/file_description.h"
 #include "vfs/operations.h"
+#include "vfs/permissions.h"
 
 namespace msentry::kernel {
 namespace {
@@ -67,11 +68,27 @@ Kernel::Kernel(sched::Scheduler& scheduler, platform::Platform& platform, vfs::V
       boot_tsc_(__rdtsc()),
       boot_id_(RandomUuid()),
       dmesg_(RandomWord()),
+      cgroups_(
+          {.path = options_.cgroup_path,
+           .cpus = options_.cpus,
+           .max_pids = options_.max_pids,
+           .memory_bytes = options_.memory_bytes > 0 ? options_.memory_bytes : cgroup::kNoLimit}),
+      cgroup_control_(*this),
       ipc_(MakeRef<IpcNamespace>()),
       job_control_(std::make_unique<JobControlImpl>(*this)),
       hostname_(options_.hostname),
       domainname_(options_.domainname),
-      load_at_ns_(boot_ns_) {}
+      load_at_ns_(boot_ns_) {
+  vfs.SetDeviceGate(
+      [this](const vfs::OpContext& ctx, uint32_t type, uint64_t rdev, int mask) -> Result<> {
+        if (ctx.task == nullptr) return Ok();
+        uint8_t access = mask == 0 ? cgroup::kDeviceMknod : 0;
+        if (mask & vfs::kMayRead) access |= cgroup::kDeviceRead;
+        if (mask & vfs::kMayWrite) access |= cgroup::kDeviceWrite;
+        return cgroups_.CheckDevice(static_cast<Task*>(ctx.task)->cgroup, S_ISBLK(type) ? 'b' : 'c',
+                                    vfs::DevMajor(rdev), vfs::DevMinor(rdev), access);
+      });
+}
 
 Kernel::~Kernel() = default;
 
@@ -129,6 +146,13 @@ std::vector<int> Kernel::TaskIds(int tgid) {
   if (std::find(ids.begin(), ids.end(), tgid) == ids.end()) ids.push_back(tgid);  // a zombie leader
   std::sort(ids.begin(), ids.end());
   return ids;
+}
+
+void Kernel::ForEachLiveTask(absl::FunctionRef<void(Task&)> visit) {
+  MutexLock lock(tasks_mutex_);
+  for (const auto& [pid, entry] : pids_.entries()) {
+    if (entry.task != nullptr && !entry.task->exited_) visit(*entry.task);
+  }
 }
 
 bool Kernel::ReserveTask() {
@@ -238,7 +262,10 @@ Result<RefPtr<Task>> Kernel::MakeProcess(InitArgs& args) {
   group->live_tasks.store(1);
   pids_.SetTask(pid, task);
   ++live_tasks_;
-  if (init_ != nullptr) {
+  cgroups_.Admit(&task->cgroup);
+  if (init_ != nullptr && args.orphan) {
+    group->exit_signal = 0;
+  } else if (init_ != nullptr) {
     group->parent = init_;
     group->parent_task = init_->leader;
     init_->children.push_back(group.get());

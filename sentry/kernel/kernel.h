@@ -7,8 +7,8 @@
 //   int status = kernel->init_status();
 //
 // Lock order of this layer, outer first: tasks_mutex() → ThreadGroup::signal_mutex() →
-// SignalHandlers, Task::info_mutex_, FdTable, FsContext, Limits, Dmesg. None is held across a park
-// or a copy. ProcessTimers' lock comes before tasks_mutex().
+// SignalHandlers, Task::info_mutex_, FdTable, FsContext, Limits, Dmesg, Cgroups::mutex(). None is
+// held across a park or a copy. ProcessTimers' lock comes before tasks_mutex().
 #pragma once
 
 #include <atomic>
@@ -21,6 +21,8 @@
 #include "absl/functional/function_ref.h"
 #include "platform/platform.h"
 #include "sentry/auth/credentials.h"
+#include "sentry/cgroup/cgroups.h"
+#include "sentry/kernel/cgroup_control.h"
 #include "sentry/kernel/dmesg.h"
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/limits.h"
@@ -44,11 +46,12 @@ class Kernel {
     SyscallDispatcher dispatch = nullptr;
     std::string hostname = "msentry";
     std::string domainname = "(none)";
-    int cpus = 0;               // what the guest sees; 0: the host's count
-    int64_t memory_bytes = 0;   // memory limit, which the guest sees as MemTotal; 0: the host's
-    int64_t max_pids = 32768;   // tasks alive at once
-    std::string platform_name;  // shown nowhere but in the log
-    bool shortcuts = true;      // stubs may answer calls themselves; --strace has to see them all
+    int cpus = 0;              // what the guest sees; 0: the host's count
+    int64_t memory_bytes = 0;  // memory limit, which the guest sees as MemTotal; 0: the host's
+    int64_t max_pids = 32768;  // tasks alive at once
+    std::string cgroup_path = "/msentry";  // of the sandbox's group in every hierarchy
+    std::string platform_name;             // shown nowhere but in the log
+    bool shortcuts = true;  // stubs may answer calls themselves; --strace has to see them all
   };
   struct InitArgs {
     std::string path;  // absolute, or searched in PATH of envp when without a slash
@@ -59,6 +62,7 @@ class Kernel {
     RefPtr<FdTable> fds;                // 0, 1, 2
     vfs::Terminal* terminal = nullptr;  // becomes the controlling terminal of init's session
     bool new_session = true;
+    bool orphan = false;  // nobody's child: reaped at its end by itself
   };
 
   static std::unique_ptr<Kernel> Create(sched::Scheduler& scheduler, platform::Platform& platform,
@@ -98,6 +102,8 @@ class Kernel {
   FutexManager& futexes() { return futexes_; }
   UserUsage& users() { return users_; }
   Dmesg& dmesg() { return dmesg_; }
+  cgroup::Cgroups& cgroups() { return cgroups_; }
+  CgroupControl& cgroup_control() { return cgroup_control_; }
   vfs::JobControl& job_control();
   // The first ipc namespace: what init has.
   RefPtr<IpcNamespace> ipc() const;
@@ -108,6 +114,8 @@ class Kernel {
   // tgids, or the tids of one group, ascending: /proc.
   std::vector<int> ThreadGroupIds();
   std::vector<int> TaskIds(int tgid);
+  // Every task that has not exited, under tasks_mutex(), which is held during the visits.
+  void ForEachLiveTask(absl::FunctionRef<void(Task&)> visit);
 
   // --- facts ---
   int cpus() const { return options_.cpus; }
@@ -208,6 +216,8 @@ class Kernel {
   FutexManager futexes_;
   UserUsage users_;
   Dmesg dmesg_;
+  cgroup::Cgroups cgroups_;
+  CgroupControl cgroup_control_;
   RefPtr<vfs::MountNamespace> mounts_;
   vfs::Location root_;
   const RefPtr<IpcNamespace> ipc_;

@@ -22,6 +22,7 @@
 #include "platform/platform.h"
 #include "sentry/arch/registers.h"
 #include "sentry/auth/credentials.h"
+#include "sentry/cgroup/cgroups.h"
 #include "sentry/kernel/fd_table.h"
 #include "sentry/kernel/fs_context.h"
 #include "sentry/kernel/signal.h"
@@ -195,6 +196,8 @@ class Task : public RefCounted<Task> {
   void ExitGroup(int status) { ExitGroup(*group_, status); }
 
   arch::Registers& registers() { return registers_; }
+
+  cgroup::Membership cgroup;  // Cgroups::mutex()
 
   // Guest addresses set by system calls.
   uint64_t clear_child_tid = 0;

@@ -88,9 +88,8 @@ Result<int64_t> SysUmount2(Task& t, const SyscallArgs& a) {
   if (!t.HasCap(auth::Cap::kSysAdmin)) return Errno::kEPERM;
   if (flags & MNT_EXPIRE) return Errno::kEINVAL;
   Walk walk(t);
-  const vfs::Location at =
-      TRY(Resolve(walk, path, flags & UMOUNT_NOFOLLOW ? 0u : vfs::kWalkFollow));
-  TRY(t.kernel().mounts()->Detach(at, flags & MNT_DETACH));
+  vfs::Location at = TRY(Resolve(walk, path, flags & UMOUNT_NOFOLLOW ? 0u : vfs::kWalkFollow));
+  TRY(t.kernel().mounts()->Detach(std::move(at), flags & MNT_DETACH));
   return 0;
 }
 

@@ -187,6 +187,13 @@ Result<int64_t> SysSchedSetaffinity(Task& t, const SyscallArgs& a) {
     any |= mask[i] != 0;
   }
   if (!any) return Errno::kEINVAL;
+  const cgroup::CpuSet allowed = t.kernel().cgroups().AllowedCpus(target->cgroup);
+  if (!allowed.empty()) {
+    std::vector<uint64_t> both = (cgroup::CpuSet::FromWords(mask) & allowed).words();
+    if (both.empty()) return Errno::kEINVAL;
+    both.resize(mask.size());
+    mask = std::move(both);
+  }
   Task::Scheduling s = target->scheduling();
   s.affinity = std::move(mask);
   target->SetScheduling(std::move(s));

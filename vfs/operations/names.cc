@@ -7,6 +7,7 @@
 #include "vfs/inotify.h"
 #include "vfs/operations.h"
 #include "vfs/permissions.h"
+#include "vfs/vfs.h"
 
 namespace msentry::vfs {
 
@@ -77,6 +78,7 @@ Result<Location> MakeNode(const WalkContext& walk, std::string_view path, uint32
   return MakeName(walk, path, false,
                   [&](Inode& dir, std::string_view name) -> Result<RefPtr<Inode>> {
                     if (device && !walk.op.creds.HasCap(auth::Cap::kMknod)) return Errno::kEPERM;
+                    if (device) TRY(walk.op.vfs.CheckDevice(walk.op, type, rdev, 0));
                     NewFile f = PrepareNewFile(walk.op, dir, type | (mode & kModeBits));
                     if (type == S_IFREG) {
                       return dir.Create(walk.op, name, f.mode & kModeBits, f.owner);

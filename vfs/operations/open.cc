@@ -67,6 +67,7 @@ Result<RefPtr<FileDescription>> Dispatch(const OpContext& ctx, const OpenArgs& a
       case S_IFCHR:
       case S_IFBLK: {
         Attributes attrs = TRY(inode.GetAttr(ctx, kAttrIdentity));
+        TRY(ctx.vfs.CheckDevice(ctx, inode.type(), attrs.rdev, AccessMask(args.flags)));
         return ctx.vfs.devices().Open(ctx, args, inode.type(), attrs.rdev);
       }
       case S_IFSOCK:
