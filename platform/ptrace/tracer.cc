@@ -39,7 +39,10 @@ Result<std::unique_ptr<Tracer>> Tracer::Create(std::string* why) {
     self->Loop();
   });
   ready.Wait();
-  if (!started.ok()) return started.error();
+  if (!started.ok()) {
+    tracer->thread_.join();  // its loop has ended and would carry out no job of the destructor's
+    return started.error();
+  }
   return tracer;
 }
 
