@@ -167,7 +167,9 @@ std::vector<std::pair<uint64_t, uint64_t>> BaseAuxv(const Program& program, cons
   v.emplace_back(AT_GID, env.gid);
   v.emplace_back(AT_EGID, env.egid);
   v.emplace_back(AT_SECURE, env.secure ? 1 : 0);
-  v.emplace_back(AT_HWCAP2, getauxval(AT_HWCAP2));
+  // Not the host's: FSGSBASE is not offered. Linux 4.4 has no such thing, and systrap has to know
+  // gs.
+  v.emplace_back(AT_HWCAP2, 0);
   return v;
 }
 

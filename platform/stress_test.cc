@@ -11,6 +11,7 @@ namespace msentry::platform {
 namespace {
 
 PLATFORM_SNIPPET(call_loop);
+PLATFORM_SNIPPET(patched_loop);
 
 constexpr int kThreads = 8;
 
@@ -154,6 +155,23 @@ TEST_P(StressTest, EveryCallIsSeenOnceUnderInterrupts) {
           std::make_unique<Caller>(std::move(first), static_cast<int>(callers.size())));
     }
     Storm(scheduler(), callers, 400);
+  });
+}
+
+// Code in a private file mapping: its call sites become jumps while all threads run through them.
+TEST_P(StressTest, CallSitesArePatchedUnderRunningThreads) {
+  Run([&] {
+    for (int round = 0; round < 6 && !HasFailure(); ++round) {
+      Guest first = NewGuest(k_call_loop);
+      MapProgramFile(first, k_patched_loop);
+      std::vector<std::unique_ptr<Caller>> callers;
+      for (int i = 1; i < kThreads; ++i) {
+        callers.push_back(
+            std::make_unique<Caller>(first.NewThread(kCode, kStackTop - 2 * kPage), i));
+      }
+      callers.push_back(std::make_unique<Caller>(std::move(first), 0));
+      Storm(scheduler(), callers, 60);
+    }
   });
 }
 

@@ -46,7 +46,8 @@ void Guest::Write(uint64_t address, uint64_t value) {
 void PlatformTest::SetUp() {
   scheduler_ = MUST(sched::Scheduler::Create({.workers = Workers()}));
   std::string why;
-  auto platform = Platform::Create(*scheduler_, {.kind = GetParam()}, &why);
+  auto platform =
+      Platform::Create(*scheduler_, {.kind = GetParam(), .strict_gate = StrictGate()}, &why);
   if (!platform.ok() && platform.error() == Errno::kENOSYS) GTEST_SKIP() << why;
   ASSERT_TRUE(platform.ok()) << why;
   platform_ = std::move(platform).value();

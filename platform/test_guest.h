@@ -49,6 +49,7 @@ class PlatformTest : public testing::TestWithParam<Kind> {
   void TearDown() override;
 
   virtual int Workers() const { return 2; }
+  virtual bool StrictGate() const { return false; }
   // Runs `body` as a fiber, with the workers it needs.
   void Run(absl::AnyInvocable<void()> body);
   // On a fiber.

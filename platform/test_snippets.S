@@ -77,6 +77,12 @@ snippet spin
     jmp 1b
 finish spin
 
+# Spins for ever, counting at rdi.
+snippet spin_counting
+1:  incq (%rdi)
+    jmp 1b
+finish spin_counting
+
 # Spins until the word at rdi is not 0, then calls 1000.
 snippet wait_word
 1:  pause
@@ -152,6 +158,14 @@ finish fpu
 snippet jump_far
     jmp *%r15
 finish jump_far
+
+# Jumps to r15, which comes back behind the jump, and calls 1000 with what it has left in rax.
+snippet call_and_report
+    jmp *%r15
+    mov %rax, %rdi
+    mov $1000, %eax
+    syscall
+finish call_and_report
 
 # Fills rcx words at rdi with rdx, then calls 1000.
 snippet scribble

@@ -41,13 +41,18 @@ size_t InGuestRange(uint64_t address, size_t length) {
 
 // The process is reaped only by ~Space, so its pid cannot be another's while we are here.
 Result<size_t> Space::CopyIn(uint64_t address, std::span<std::byte> out) {
+  size_t n = TRY(CopyInAsItIs(address, out));
+  patcher_->HidePatches(address, out.first(n));
+  return n;
+}
+
+Result<size_t> Space::CopyInAsItIs(uint64_t address, std::span<std::byte> out) {
   if (out.empty()) return size_t{0};
   out = out.first(InGuestRange(address, out.size()));
   iovec local{out.data(), out.size()};
   iovec remote{reinterpret_cast<void*>(address), out.size()};
   ssize_t n = process_vm_readv(AwaitHost(), &local, 1, &remote, 1, 0);
   if (n <= 0) return Errno::kEFAULT;
-  patcher_->HidePatches(address, out.first(static_cast<size_t>(n)));
   return static_cast<size_t>(n);
 }
 
@@ -85,7 +90,7 @@ Result<> Space::ForceWritePiece(Thread& thread, uint64_t address, std::span<cons
 Result<size_t> Space::ForceCopyOut(uint64_t address, std::span<const std::byte> in) {
   in = in.first(InGuestRange(address, in.size()));
   if (in.empty()) return Errno::kEFAULT;
-  // The protections can be changed by a thread of the space only; a debugger has stopped them all.
+  sched::FiberMutexLock lock(layout_mutex_);
   Thread* thread = Borrow();
   if (!thread) return CopyOut(address, in);
   for (const PatchPlan& plan : patcher_->Undo(address, in.size())) thread->CarryOutSeized(plan);

@@ -1,7 +1,8 @@
 // Space: a guest address space, that is one stub process with its slots.
 //
 // Lives as long as a thread of it or a RefPtr. When its last thread goes, the process is killed.
-// Locks: mutex_ is a leaf. MarkDead comes from the keeper's thread, under the keeper's lock.
+// Locks: layout_mutex() -> a thread's busy_ -> the patcher's; mutex_ is a leaf. MarkDead comes from
+// the keeper's thread, under the keeper's lock.
 #pragma once
 
 #include <atomic>
@@ -30,6 +31,7 @@ class Space final : public platform::AddressSpace {
   ~Space() override;
 
   Result<size_t> CopyIn(uint64_t address, std::span<std::byte> out) override;
+  Result<size_t> CopyInAsItIs(uint64_t address, std::span<std::byte> out);  // our patches too
   Result<size_t> CopyOut(uint64_t address, std::span<const std::byte> in) override;
   Result<size_t> ForceCopyOut(uint64_t address, std::span<const std::byte> in) override;
   int host_pid() const override;
@@ -42,6 +44,10 @@ class Space final : public platform::AddressSpace {
   void MarkDead();
   bool dead() const { return dead_.load(std::memory_order_acquire); }
 
+  // Held by whoever changes mappings or code of this space or forks it, from what is noted in the
+  // patcher until it is done: a thread that opens a page to patch it and one that maps something
+  // else there must not meet, and a fork copies no half made patch. Fibers only.
+  sched::FiberMutex& layout_mutex() { return layout_mutex_; }
   Patcher& patcher() { return *patcher_; }
   // A forked child's, before it runs.
   void SetPatcher(std::unique_ptr<Patcher> patcher) { patcher_ = std::move(patcher); }
@@ -77,6 +83,9 @@ class Space final : public platform::AddressSpace {
   // Time in guest code by the time stamp counter, all threads: how the process's CPU time is split.
   std::atomic<uint64_t> tsc_total{0};
   std::atomic<bool> multi_threaded{false};  // has ever had two threads
+  // A thread here has ever had a gs base of its own: sites stay as they are, since a jump would
+  // take it to our way in, which needs gs.
+  std::atomic<bool> gs_used{false};
 
  private:
   // A thread of this space that is not busy, seized for operations of ours; null if there is none.
@@ -92,6 +101,7 @@ class Space final : public platform::AddressSpace {
   std::atomic<int> pid_{-1};
   std::atomic<bool> dead_{false};
   std::atomic<int> threads_{0};
+  sched::FiberMutex layout_mutex_;
   mutable Mutex mutex_;
   std::unique_ptr<SlotFile> slots_;  // allocation under mutex_; At() needs no lock
   std::unique_ptr<Patcher> patcher_;

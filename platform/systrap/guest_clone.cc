@@ -3,6 +3,7 @@
 // A new one is ready to be used at once: its slot looks as if it had posted a request, and what we
 // reply waits there until its host thread has come (stub/abi.h). Host threads of ended guest
 // threads are kept for the next ones of their space: no clone, no notification, no new stack.
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -67,15 +68,24 @@ Thread::Fork() {
   child->nonce_ = nonce;
   child->gs_base_ = gs_base_;
   space->slot(index_)->guest_gs = gs_base_;
-  platform_.keeper().ExpectChild(nonce, child.get());
+  std::deque<Expected> first;
+  if (platform_.strict()) {
+    // The child maps its slots before it can be asked for anything.
+    first.push_back(
+        {.number = SYS_mmap,
+         .arguments = {kSlots, kSlotsSize, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED},
+         .check = 0b1111});
+    first.push_back(
+        {.number = SYS_madvise, .arguments = {kSlots, kSlotsSize, MADV_DONTFORK}, .check = 0b111});
+  }
+  platform_.keeper().ExpectChild(nonce, child.get(), std::move(first));
   std::deque<Expected> calls;
   calls.push_back({.number = SYS_clone, .arguments = {kCloneFork}, .check = 1});
-  std::vector<uint64_t> settled;
-  bool alone = space_->threads() == 1;
-  if (!alone) settled = space_->patcher().Settled();
+  sched::FiberMutexLock lock(space_->layout_mutex());
   const Op op{kOpFork, 0, {nonce}};
   TRY(Execute(std::span(&op, 1), std::move(calls)));
-  space->SetPatcher(space_->patcher().Clone(alone ? nullptr : &settled));
+  space->SetPatcher(space_->patcher().Clone());
+  space->gs_used.store(space_->gs_used.load(std::memory_order_relaxed), std::memory_order_relaxed);
   // The child sets itself up while we go on.
   return std::pair<RefPtr<platform::AddressSpace>, std::unique_ptr<platform::GuestThread>>(
       std::move(space), std::move(child));

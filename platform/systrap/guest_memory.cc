@@ -79,7 +79,7 @@ Result<size_t> Thread::CopyOut(uint64_t address, std::span<const std::byte> in) 
   for (const MarshalledArg& arg : args_) {
     if (marshalled_ && arg.guest.Overlaps(address, address + in.size())) marshalled_ = false;
   }
-  for (const PatchPlan& plan : space_->patcher().Undo(address, in.size())) CarryOut(plan);
+  if (space_->patcher().MayHold(address, in.size())) Undo(address, in.size());
   if (in.size() > kMaxDeferred || out_used_ + in.size() > kOutRoom ||
       pending_.size() >= kMaxDeferredOps) {
     // In order: what was deferred must not come later than this.

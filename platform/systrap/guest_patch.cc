@@ -22,16 +22,19 @@ std::vector<Op> Thread::PatchOps(const PatchPlan& plan) {
       HostCall(SYS_mprotect, plan.page, plan.page_length, static_cast<uint64_t>(plan.protection))};
 }
 
+void Thread::Undo(uint64_t address, uint64_t length) {
+  sched::FiberMutexLock lock(space_->layout_mutex());
+  for (const PatchPlan& plan : space_->patcher().Undo(address, length)) CarryOut(plan);
+}
+
 void Thread::CarryOut(const PatchPlan& plan) {
   Patcher& patcher = space_->patcher();
   if (plan.trampoline) {
     // First, and only then may other threads be sent to it.
     memcpy(SlotFile::Bytes(slot_, kTrampolineAt), plan.code, kTrampolineSize);
     const Op op{kOpCopyOut, 0, {plan.trampoline, kTrampolineAt, kTrampolineSize, 1}};
-    if (!Execute(std::span(&op, 1)).ok() || !patcher.Written(plan)) {
-      patcher.Done(plan, false);
-      return;
-    }
+    if (!Execute(std::span(&op, 1)).ok()) return patcher.Done(plan, false);
+    patcher.Written(plan);
   }
   std::vector<Op> ops = PatchOps(plan);
   std::deque<Expected> calls;
@@ -70,17 +73,19 @@ bool Thread::MapArena(uint64_t call) {
 void Thread::ConsiderPatch(const arch::Registers& registers) {
   Patcher& patcher = space_->patcher();
   uint64_t call = registers.rip - 2;
-  // A guest that uses gs has no use for our way in, which needs it.
-  if (gs_base_ != 0 || !patcher.Trapped(call)) return;
+  if (!patcher.Trapped(call)) return;
+  sched::FiberMutexLock lock(space_->layout_mutex());
+  if (space_->gs_used.load(std::memory_order_relaxed)) return;
   // What cannot be read, beyond a mapping's ends, is zeros, which are no form of ours.
   uint8_t code[kCodeBefore + kCodeAfter] = {};
   std::span<std::byte> bytes = std::as_writable_bytes(std::span(code));
   size_t before = std::min<uint64_t>(kCodeBefore, call % arch::kPageSize);
-  if (space_->CopyIn(call - kCodeBefore, bytes.first(kCodeBefore)).value_or(0) != kCodeBefore) {
+  if (space_->CopyInAsItIs(call - kCodeBefore, bytes.first(kCodeBefore)).value_or(0) !=
+      kCodeBefore) {
     memset(code, 0, kCodeBefore);
-    (void)space_->CopyIn(call - before, bytes.subspan(kCodeBefore - before, before)).ok();
+    (void)space_->CopyInAsItIs(call - before, bytes.subspan(kCodeBefore - before, before)).ok();
   }
-  (void)space_->CopyIn(call, bytes.subspan(kCodeBefore)).ok();
+  (void)space_->CopyInAsItIs(call, bytes.subspan(kCodeBefore)).ok();
   for (int attempt = 0; attempt < 2; ++attempt) {
     bool need_arena = false;
     std::optional<PatchPlan> plan =
@@ -93,15 +98,6 @@ void Thread::ConsiderPatch(const arch::Registers& registers) {
     if (!MapArena(call)) break;
   }
   patcher.Refuse(call);
-}
-
-bool Thread::FixFault(const platform::Event& event, arch::Registers& registers) {
-  std::optional<PatchPlan> finish;
-  std::optional<uint64_t> to = space_->patcher().FixFault(event.signo, registers.rip, &finish);
-  if (!to) return false;
-  if (finish) CarryOut(*finish);
-  registers.rip = *to;
-  return true;
 }
 
 }  // namespace msentry::systrap

@@ -164,8 +164,8 @@ platform::Event Thread::Switch(arch::Registers& registers) {
   if (registers.gs_base != gs_base_) {
     gs_base_ = registers.gs_base;
     slot_->guest_gs = gs_base_;
-    // The jumps' target needs gs to be ours.
-    for (const PatchPlan& plan : space_->patcher().Undo(0, ~uint64_t{0})) CarryOut(plan);
+    space_->gs_used.store(true, std::memory_order_relaxed);
+    Undo(0, ~uint64_t{0});
   }
   while (pending_.size() > kMaxOps) {
     if (!Flush() && gone_) return {.kind = Kind::kExited};
@@ -176,12 +176,15 @@ platform::Event Thread::Switch(arch::Registers& registers) {
                      : patcher.ToHost(registers.rip);
   for (;;) {
     WriteRegisters(registers, rip);
+    const uint64_t resumed_in = patcher.generation();
     platform::Event event = RunGuest(registers);
     if (event.kind == Kind::kExited) return event;
     host_rip_ = registers.rip;
-    if (event.kind == Kind::kFault && FixFault(event, registers)) {
-      rip = registers.rip;
-      continue;
+    if (event.kind == Kind::kFault) {
+      if (std::optional<uint64_t> to = patcher.FixFault(event.signo, host_rip_, resumed_in)) {
+        rip = *to;
+        continue;
+      }
     }
     rip_generation_ = patcher.generation();  // before the answer
     guest_rip_ = patcher.ToGuest(host_rip_);
@@ -356,6 +359,7 @@ Result<int64_t> Thread::ExecuteHeld(std::span<const Op> ops, std::deque<Expected
 Result<> Thread::Apply(const platform::MemoryBatch& batch) {
   std::vector<Op> ops;
   std::deque<Expected> calls;
+  sched::FiberMutexLock lock(space_->layout_mutex());
   for (const platform::MemoryOp& op : batch.ops()) {
     CHECK(InGuest(op.address, op.length));
     if (op.kind == platform::MemoryOp::Kind::kRemap) CHECK(InGuest(op.new_address, op.new_length));

@@ -105,9 +105,11 @@ class Thread final : public platform::GuestThread {
   bool Flush();    // and are done
   // guest_patch.cc
   void ConsiderPatch(const arch::Registers& registers);
+  // With the layout lock held.
   bool MapArena(uint64_t call);
   void CarryOut(const PatchPlan& plan);
-  bool FixFault(const platform::Event& event, arch::Registers& registers);
+  // Takes it.
+  void Undo(uint64_t address, uint64_t length);
   platform::Event Broken(const char* what);
   void PutFpu(std::span<const std::byte> image);
 

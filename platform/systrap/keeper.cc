@@ -73,7 +73,9 @@ Keeper::~Keeper() {
 
 void Keeper::Expect(Thread* thread, std::deque<Expected> calls) {
   MutexLock lock(mutex_);
-  expected_[thread] = std::move(calls);
+  // Behind the first calls of a child that has not come yet.
+  std::deque<Expected>& to = expected_[thread];
+  to.insert(to.end(), calls.begin(), calls.end());
 }
 
 void Keeper::Forget(Thread* thread) {
@@ -81,14 +83,18 @@ void Keeper::Forget(Thread* thread) {
   expected_.erase(thread);
 }
 
-void Keeper::ExpectChild(uint64_t nonce, Thread* child) {
+void Keeper::ExpectChild(uint64_t nonce, Thread* child, std::deque<Expected> first) {
   MutexLock lock(mutex_);
   children_[nonce] = child;
+  if (!first.empty()) expected_[child] = std::move(first);
 }
 
 void Keeper::ForgetChild(uint64_t nonce) {
   MutexLock lock(mutex_);
-  children_.erase(nonce);
+  auto it = children_.find(nonce);
+  if (it == children_.end()) return;
+  expected_.erase(it->second);
+  children_.erase(it);
 }
 
 bool Keeper::AddThread(int tid, Thread* thread) {
@@ -144,6 +150,11 @@ void Keeper::ProcessEnded(int pid) {
     processes_.erase(it);
     return;
   }
+  siginfo_t how{};
+  waitid(static_cast<idtype_t>(P_PIDFD), it->second.pidfd.get(), &how,
+         WEXITED | WNOHANG | WNOWAIT | __WALL);
+  LogDebug("systrap: guest process %d ended: si_code %d, status %d", pid, how.si_code,
+           how.si_status);
   // Not reaped yet: as long as the space is there, its pid must not be another's.
   it->second.dead = true;
   it->second.space->MarkDead();

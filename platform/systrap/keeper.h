@@ -48,8 +48,8 @@ class Keeper {
   void Forget(Thread* thread);
 
   // A fork is about to be posted: whoever presents `nonce` becomes `child`, a thread of a new
-  // space.
-  void ExpectChild(uint64_t nonce, Thread* child);
+  // space, and may make the calls `first` to begin with.
+  void ExpectChild(uint64_t nonce, Thread* child, std::deque<Expected> first);
   void ForgetChild(uint64_t nonce);
 
   // Host thread `tid` is `thread` from now on. False if another has that number.

@@ -171,7 +171,7 @@ bool TrampolineFits(const PatchSite& site, uint64_t address) {
 PatchCode MakePatch(const PatchSite& site, uint64_t trampoline) {
   PatchCode code{};
   memcpy(code.jump, site.original, 8);
-  code.jump[0] = 0xe9;
+  code.jump[0] = kJumpOpcode;
   int32_t d = static_cast<int32_t>(Displacement(site, trampoline));
   memcpy(code.jump + 1, &d, 4);
   Writer w(code, trampoline);

@@ -36,6 +36,7 @@ struct PatchSite {
   uint64_t after() const { return call + 2; }  // where the call returns to
 };
 inline constexpr uint64_t kJumpSize = 5;
+inline constexpr uint8_t kJumpOpcode = 0xe9;
 inline constexpr uint64_t kTrampolineSize = 32;
 inline constexpr uint64_t kCodeBefore = 10, kCodeAfter = 12;  // bytes looked at around `call`
 

@@ -17,6 +17,8 @@ constexpr uint16_t kTrapsBeforePatch = 4;
 // Traps at a patched site: its page has lost our bytes (MADV_DONTNEED), or the program jumps
 // straight to the call; look again only now and then.
 constexpr uint16_t kTrapsBeforeRetry = 64;
+// What a guest can make us remember. Large programs have a few hundred sites.
+constexpr size_t kMaxSites = 16384, kMaxArenas = 64;
 
 // Program images are loaded below, libraries above.
 constexpr uint64_t kMappingArea = 0x600000000000;
@@ -36,16 +38,7 @@ bool Overlaps(uint64_t a_begin, uint64_t a_end, uint64_t b_begin, uint64_t b_end
 
 }  // namespace
 
-std::vector<uint64_t> Patcher::Settled() {
-  std::vector<uint64_t> calls;
-  MutexLock lock(mutex_);
-  for (const auto& [call, site] : sites_) {
-    if (site.state == State::kPatched) calls.push_back(call);
-  }
-  return calls;
-}
-
-std::unique_ptr<Patcher> Patcher::Clone(const std::vector<uint64_t>* settled) {
+std::unique_ptr<Patcher> Patcher::Clone() {
   auto child = std::make_unique<Patcher>();
   MutexLock lock(mutex_);
   MutexLock child_lock(child->mutex_);
@@ -53,11 +46,6 @@ std::unique_ptr<Patcher> Patcher::Clone(const std::vector<uint64_t>* settled) {
   child->sites_ = sites_;
   child->trampolines_ = trampolines_;
   child->arenas_ = arenas_;
-  for (auto& [call, site] : child->sites_) {
-    bool whole = !settled || std::find(settled->begin(), settled->end(), call) != settled->end();
-    bool settled_now = site.state == State::kPatched && whole;
-    if (!settled_now && (Active(site) || site.state == State::kWriting)) site.state = State::kTorn;
-  }
   child->Recount();
   return child;
 }
@@ -164,9 +152,15 @@ void Patcher::UndoRange(uint64_t begin, uint64_t end, std::vector<PatchPlan>& pl
   Recount();
 }
 
+bool Patcher::MayHold(uint64_t address, uint64_t length) {
+  if (active_.load(std::memory_order_seq_cst) == 0) return false;
+  MutexLock lock(mutex_);
+  const Mapping* m = Find(address);
+  return !m || !(m->protection & PROT_WRITE) || length > m->end - address;
+}
+
 std::vector<PatchPlan> Patcher::Undo(uint64_t address, uint64_t length) {
   std::vector<PatchPlan> plans;
-  if (active_.load(std::memory_order_seq_cst) == 0) return plans;
   MutexLock lock(mutex_);
   UndoRange(address, address + length, plans);
   return plans;
@@ -231,7 +225,10 @@ std::vector<PatchPlan> Patcher::Before(const platform::MemoryOp& op) {
 bool Patcher::Trapped(uint64_t call) {
   MutexLock lock(mutex_);
   const Mapping* m = Find(call);
-  if (!m || !m->private_file || !(m->protection & PROT_EXEC)) return false;
+  if (!m || !m->private_file || !(m->protection & PROT_EXEC) || (m->protection & PROT_WRITE)) {
+    return false;
+  }
+  if (sites_.size() >= kMaxSites && !sites_.contains(call)) return false;
   Site& s = sites_[call];
   if (s.state == State::kRefused || s.state == State::kPatching || s.state == State::kWriting ||
       s.state == State::kUndoing) {
@@ -243,7 +240,7 @@ bool Patcher::Trapped(uint64_t call) {
     s.traps = 0;
     return s.site.form == PatchForm::kFollow;
   }
-  return s.state == State::kTorn || s.traps >= kTrapsBeforePatch;
+  return s.traps >= kTrapsBeforePatch;
 }
 
 void Patcher::Refuse(uint64_t call) {
@@ -260,6 +257,7 @@ std::vector<uint64_t> Patcher::ArenaCandidates(uint64_t call) {
     for (uint64_t i = 0; i < 4; ++i) candidates.push_back(arch::kTaskSize + i * kArenaSize);
   }
   MutexLock lock(mutex_);
+  if (arenas_.size() >= kMaxArenas) return {};
   const Mapping* m = Find(call);
   // Where sentry/mm puts nothing by itself: new mappings go below the libraries, the heap grows
   // above the program. The host tells what is free.
@@ -282,31 +280,17 @@ void Patcher::AddArena(uint64_t base) {
   arenas_.push_back(Arena{base, std::vector<bool>(kArenaSize / kTrampolineSize)});
 }
 
-PatchPlan Patcher::FinishPlan(const Site& s) const {
-  PatchCode code = MakePatch(s.site, s.trampoline);
-  PatchPlan plan;
-  plan.call = s.site.call;
-  plan.start = s.site.start;
-  plan.old_bytes = Load8(s.site.original);
-  plan.new_bytes = Load8(code.jump);
-  plan.check_old = false;
-  plan.trampoline = s.trampoline;
-  memcpy(plan.code, code.trampoline, kTrampolineSize);
-  return plan;
-}
-
 std::optional<PatchPlan> Patcher::Plan(uint64_t call, uint64_t number,
                                        std::span<const uint8_t> code, bool* need_arena) {
   *need_arena = false;
   MutexLock lock(mutex_);
   Site& s = sites_[call];
-  if (s.state == State::kTorn) {
-    PatchPlan plan = FinishPlan(s);
-    if (!FillPages(plan)) return std::nullopt;
-    s.state = State::kWriting;
-    return plan;
-  }
   if (s.state != State::kCounting && s.state != State::kPatched) return std::nullopt;
+  // The jump is there: another thread made it since this one trapped.
+  if (s.state == State::kPatched &&
+      (s.site.form == PatchForm::kMove || code[kCodeBefore] == kJumpOpcode)) {
+    return std::nullopt;
+  }
   std::optional<PatchSite> site = RecognizeSite(code, call, number);
   if (!site) {
     s.state = State::kRefused;
@@ -354,13 +338,12 @@ std::optional<PatchPlan> Patcher::Plan(uint64_t call, uint64_t number,
   return plan;
 }
 
-bool Patcher::Written(const PatchPlan& plan) {
+void Patcher::Written(const PatchPlan& plan) {
   MutexLock lock(mutex_);
-  auto it = sites_.find(plan.call);
-  if (it == sites_.end() || it->second.state != State::kWriting) return false;
-  it->second.state = State::kPatching;
+  Site& s = sites_[plan.call];
+  CHECK(s.state == State::kWriting);
+  s.state = State::kPatching;
   Recount();
-  return true;
 }
 
 void Patcher::Done(const PatchPlan& plan, bool patched) {
@@ -399,50 +382,39 @@ uint64_t Patcher::ToHost(uint64_t rip) {
   if (active_.load(std::memory_order_seq_cst) == 0) return rip;
   MutexLock lock(mutex_);
   auto s = sites_.find(rip - 2);
-  if (s == sites_.end() || !Leads(s->second) || s->second.site.form != PatchForm::kFollow) {
+  if (s == sites_.end() || !Active(s->second) || s->second.site.form != PatchForm::kFollow) {
     return rip;
   }
   return MakePatch(s->second.site, s->second.trampoline).resume;
 }
 
-std::optional<uint64_t> Patcher::FixFault(int signo, uint64_t rip,
-                                          std::optional<PatchPlan>* finish) {
-  if (active_.load(std::memory_order_seq_cst) == 0) return std::nullopt;
+std::optional<uint64_t> Patcher::FixFault(int signo, uint64_t rip, uint64_t resumed_in) {
   MutexLock lock(mutex_);
+  if (sites_.empty()) return std::nullopt;
+  // A site that was undone since the thread resumed has its own bytes again: the thread tries once
+  // more, and if the fault is the program's, it comes back with nothing changed.
+  const bool changed = generation() != resumed_in;
   if (signo == SIGTRAP) {
     // The int3 of a patch being made, maybe done by now: the thread shall try again.
-    for (auto& [call, s] : sites_) {
-      if (!Active(s) || s.site.start != rip - 1) continue;
-      if (s.state == State::kTorn) {
-        PatchPlan plan = FinishPlan(s);
-        if (!FillPages(plan)) return std::nullopt;
-        s.state = State::kWriting;
-        *finish = plan;
-      }
-      return rip - 1;
+    for (const auto& [call, s] : sites_) {
+      if (s.trampoline && s.site.start == rip - 1 && (Active(s) || changed)) return rip - 1;
     }
     return std::nullopt;
   }
   if (signo != SIGILL && signo != SIGSEGV) return std::nullopt;
   auto it = sites_.find(rip - 2);
-  if (it == sites_.end() || !Active(it->second) || it->second.site.form != PatchForm::kFollow) {
+  if (it == sites_.end() || !it->second.trampoline || it->second.site.form != PatchForm::kFollow) {
     return std::nullopt;
   }
-  Site& s = it->second;
-  if (s.state == State::kTorn) {
-    PatchPlan plan = FinishPlan(s);
-    if (!FillPages(plan)) return std::nullopt;
-    s.state = State::kWriting;
-    *finish = plan;
-  }
-  return MakePatch(s.site, s.trampoline).resume;
+  if (Active(it->second)) return MakePatch(it->second.site, it->second.trampoline).resume;
+  if (changed) return rip;
+  return std::nullopt;
 }
 
 void Patcher::HidePatches(uint64_t address, std::span<std::byte> bytes) {
-  if (active_.load(std::memory_order_seq_cst) == 0) return;
+  if (!MayHold(address, bytes.size())) return;
   MutexLock lock(mutex_);
   const uint64_t end = address + bytes.size();
-  if (!Find(address) && !Find(end - 1) && bytes.size() < arch::kPageSize) return;
   for (const auto& [call, s] : sites_) {
     if (!Active(s) || !Overlaps(s.site.start, s.site.start + 8, address, end)) continue;
     for (uint64_t i = 0; i < kJumpSize; ++i) {

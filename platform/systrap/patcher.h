@@ -2,11 +2,12 @@
 // call sites have been turned into jumps (patch_forms.h). Bookkeeping only: a Thread carries the
 // plans out.
 //
-// Only private file mappings are patched: the first write makes a private copy of the page, which
-// goes away with the mapping and is inherited by fork. A guest's debugger, and every copy the
-// sentry makes, sees the original bytes (HidePatches).
+// Only private file mappings that the guest cannot write are patched: our first write makes a
+// private copy of the page, which goes away with the mapping and is inherited by fork. A guest's
+// debugger, and every copy the sentry makes, sees the original bytes (HidePatches).
 //
-// Any thread; one leaf lock.
+// Any thread; one leaf lock. Plans are made and carried out with the space's layout lock held, so
+// one at a time, and no fork and no memory operation comes between.
 #pragma once
 
 #include <atomic>
@@ -40,11 +41,8 @@ inline constexpr uint64_t kArenaSize = 0x10000;
 class Patcher {
  public:
   Patcher() = default;
-  // For a forked child, whose memory is a copy. A site that another thread was patching at that
-  // moment may be half done there: the child finishes it when it meets it.
-  // `settled`: what Settled() said before the fork, if other threads ran meanwhile, else null.
-  std::unique_ptr<Patcher> Clone(const std::vector<uint64_t>* settled);
-  std::vector<uint64_t> Settled();
+  // For a forked child, whose memory is a copy.
+  std::unique_ptr<Patcher> Clone();
 
   // Before a memory operation is carried out: what has to be undone first, so that nothing we wrote
   // is left behind or pulled away.
@@ -53,15 +51,15 @@ class Patcher {
   // A call trapped with rip behind `call + 2`. True if it is time to look at the code there (the
   // caller reads it and asks Plan).
   bool Trapped(uint64_t call);
-  // What to do there; nothing if the code has no form we know. `need_arena` is set when no arena
-  // has a place for the trampoline: map kArenaSize bytes at one of ArenaCandidates, AddArena, ask
-  // again.
+  // What to do there; nothing if the code (as it is, patches not hidden) has no form we know.
+  // `need_arena` is set when no arena has a place for the trampoline: map kArenaSize bytes at one
+  // of ArenaCandidates, AddArena, ask again.
   std::optional<PatchPlan> Plan(uint64_t call, uint64_t number, std::span<const uint8_t> code,
                                 bool* need_arena);
   std::vector<uint64_t> ArenaCandidates(uint64_t call);  // best first
   void AddArena(uint64_t base);
-  // The plan's trampoline is written: threads may be sent there. False: forget the plan.
-  bool Written(const PatchPlan& plan);
+  // The plan's trampoline is written: threads may be sent there.
+  void Written(const PatchPlan& plan);
   void Done(const PatchPlan& plan, bool patched);
   // The site is never looked at again.
   void Refuse(uint64_t call);
@@ -71,10 +69,13 @@ class Patcher {
   // Guest addresses and where a thread really stands: they differ inside trampolines only.
   uint64_t ToGuest(uint64_t rip);
   uint64_t ToHost(uint64_t rip);
-  // A fault at `rip` that a patch made: where the thread goes on (a host address). `finish` is set
-  // when the site has to be finished first (see Clone).
-  std::optional<uint64_t> FixFault(int signo, uint64_t rip, std::optional<PatchPlan>* finish);
+  // A fault at `rip` that a patch made: where the thread goes on (a host address). `resumed_in`:
+  // the generation when the thread last resumed. A patch that was there then may be undone by now.
+  std::optional<uint64_t> FixFault(int signo, uint64_t rip, uint64_t resumed_in);
 
+  // False: no patch is in that range. The quick answer for a guest's data: what it can write holds
+  // none.
+  bool MayHold(uint64_t address, uint64_t length);
   // `bytes` were read at `address`: puts the original bytes over ours.
   void HidePatches(uint64_t address, std::span<std::byte> bytes);
   // The patches in a range that is about to be written, to be undone first.
@@ -96,17 +97,8 @@ class Patcher {
     }
   };
   // kWriting: the trampoline is being written, nothing leads to it yet. kPatching: it is there, the
-  // site's bytes are changing. kUndoing: they are changing back. kTorn: see Clone; neither the
-  // bytes nor the trampoline can be relied on.
-  enum class State : uint8_t {
-    kCounting,
-    kWriting,
-    kPatching,
-    kPatched,
-    kUndoing,
-    kTorn,
-    kRefused
-  };
+  // site's bytes are changing. kUndoing: they are changing back.
+  enum class State : uint8_t { kCounting, kWriting, kPatching, kPatched, kUndoing, kRefused };
   struct Site {
     State state = State::kCounting;
     uint16_t traps = 0;
@@ -126,11 +118,9 @@ class Patcher {
   void UndoRange(uint64_t begin, uint64_t end, std::vector<PatchPlan>& plans)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool FillPages(PatchPlan& plan) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  PatchPlan FinishPlan(const Site& site) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   Site* SiteOfTrampoline(uint64_t rip) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  static bool Active(const Site& site) { return Leads(site) || site.state == State::kTorn; }
-  // Its trampoline may be used.
-  static bool Leads(const Site& site) {
+  // Its bytes are ours or about to be, and its trampoline may be used.
+  static bool Active(const Site& site) {
     return site.state == State::kPatching || site.state == State::kPatched ||
            site.state == State::kUndoing;
   }

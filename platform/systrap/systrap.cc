@@ -46,6 +46,7 @@ Result<> SystrapPlatform::Init(std::string* why) {
   control->spin = control->cpus > 1 ? 100 : 0;
   control->xstate_mask = HostXstate().mask;
   control->armed = 1;
+  control->strict_gate = options_.strict_gate;
   if (options_.arg_specs) FillMarshal(options_.arg_specs, control);
   std::unique_ptr<SlotFile> slots = TRY(SlotFile::Create());
   uint32_t index = TRY(slots->Allocate());

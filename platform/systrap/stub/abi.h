@@ -134,7 +134,9 @@ struct Control {
   uint32_t cpus;
   uint64_t xstate_mask;         // XSAVE features saved and restored
   uint64_t vdso_clock_gettime;  // its address in a stub process, 0 for none
-  uint64_t unused[4];
+  uint32_t strict_gate;         // memory calls wait for the keeper
+  uint32_t unused32;
+  uint64_t unused[3];
   uint8_t marshalled[kMarshalCalls];  // the call has an argument to be copied
   MarshalArg marshal[kMarshalCalls][6];
 };

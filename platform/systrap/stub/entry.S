@@ -96,9 +96,10 @@ stub_ask:
 stub_answer_interrupted:
         SAVE_AND_REQUEST KIND_INTERRUPTED
 
-// Signals. The handler runs on the thread's signal stack with nothing blocked; it either returns
-// (the interrupted code was the stub's) or goes on with a request and never comes back, which is
-// sound because there is no mask to restore and the signal stack is free again once rsp has left it.
+// Signals. The handler runs on the thread's signal stack, with the interrupt signal blocked while it
+// handles one; it either returns (the interrupted code was the stub's) or unblocks it, goes on with a
+// request and never comes back, which is sound because the mask is empty again and the signal stack
+// is free once rsp has left it.
         .globl  stub_handler
 stub_handler:
         jmp     stub_on_signal

@@ -62,13 +62,16 @@ int64_t StartThread(uint64_t index) {
   return tid;
 }
 
+// While a call waits for the keeper no interrupt may come: the host would end the call with EINTR,
+// even when the keeper has just let it through (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV does not
+// hold when the answer comes before the signal is looked at), and the keeper does so only once.
 int64_t MapFile(const Op& op) {
-  int64_t fd;
-  do {
-    fd = Sys(kCallGetFd);
-  } while (fd == -4 /* EINTR */);
+  BlockInterrupts(true);
+  int64_t fd = Sys(kCallGetFd);
+  int64_t result = fd;
+  if (!IsError(fd)) result = Sys(kNrMmap, op.a[0], op.a[1], op.a[2], op.a[3], fd, op.a[5]);
+  BlockInterrupts(false);
   if (IsError(fd)) return fd;
-  int64_t result = Sys(kNrMmap, op.a[0], op.a[1], op.a[2], op.a[3], fd, op.a[5]);
   Sys(kNrClose, fd);
   return result;
 }
@@ -194,10 +197,18 @@ bool Shortcut(Slot* slot) {
   }
 }
 
+int64_t HostCall(const Op& op) {
+  const bool asks = ControlPage()->strict_gate;
+  if (asks) BlockInterrupts(true);
+  int64_t result = Sys(op.a[0], op.a[1], op.a[2], op.a[3], op.a[4], op.a[5], op.a[6]);
+  if (asks) BlockInterrupts(false);
+  return result;
+}
+
 int64_t RunOp(Slot* slot, const Op& op) {
   switch (op.code) {
     case kOpSyscall:
-      return Sys(op.a[0], op.a[1], op.a[2], op.a[3], op.a[4], op.a[5], op.a[6]);
+      return HostCall(op);
     case kOpMapFile:
       return MapFile(op);
     case kOpFork:

@@ -63,6 +63,7 @@ void RestoreFpu(const StubUcontext& c) {
   SaveRegisters(slot, c);
   if (kind == kSyscall) slot->regs.orig_rax = c.rax;
   RestoreFpu(c);
+  if (kind == kInterrupted) BlockInterrupts(false);
   stub_switch_and_request(slot, kind, 1);
 }
 
@@ -102,6 +103,7 @@ void InStub(Slot* slot, StubUcontext* c, const SigInfo& info) {
     }
     if (!fast && !full) return;  // the stub will look at slot->interrupt before it leaves
     RestoreFpu(*c);
+    BlockInterrupts(false);
     stub_switch_and_request(slot, kInterrupted, 1);
   }
   if (info.signo == kSigTrap && (c->eflags & kTrapFlag)) {

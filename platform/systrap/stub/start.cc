@@ -16,9 +16,12 @@ void Ignore(int signal) {
 }
 
 void Catch(int signal) {
-  // SIGINFO | ONSTACK | RESTORER | NODEFER, empty mask: see stub_handler.
-  KernelSigaction action = {reinterpret_cast<uint64_t>(&stub_handler),
-                            4 | 0x08000000 | 0x04000000 | 0x40000000,
+  // Faults: SIGINFO | ONSTACK | RESTORER | NODEFER, empty mask: see stub_handler. The interrupt
+  // signal blocks itself while its handler runs, or the frames of a storm would fill the signal
+  // stack.
+  uint64_t flags = 4 | 0x08000000 | 0x04000000;
+  if (signal != kInterruptSignal) flags |= 0x40000000;
+  KernelSigaction action = {reinterpret_cast<uint64_t>(&stub_handler), flags,
                             reinterpret_cast<uint64_t>(&stub_restorer), 0};
   if (Sys(kNrRtSigaction, signal, reinterpret_cast<uint64_t>(&action), 0, 8)) {
     Sys(kNrExitGroup, 10);
