@@ -11,7 +11,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "system-calls.md"
 LINE = re.compile(
-    r'\{(\d+), "(\w+)", (\w+), (?:\{\{.*?\}\}|\{\}), Support::k(\w+)(?:,\s*((?:"[^"]*"\s*)+))?\}', re.S)
+    r'\{\s*(\d+),\s*"(\w+)",\s*(\w+),\s*(?:\{\{.*?\}\}|\{\}),\s*Support::k(\w+)(?:,\s*((?:"[^"]*"\s*)+))?\}', re.S)
 WORDS = {"Full": "yes", "Partial": "in part", "Unsupported": "no (ENOSYS)"}
 
 

@@ -176,8 +176,9 @@ Text ReadStatus(const View& v) {
 
   std::string s = absl::StrFormat("Name:\t%s\n", EscapeName(t.comm()));
   if (fs) absl::StrAppendFormat(&s, "Umask:\t%04o\n", fs->umask());
-  absl::StrAppendFormat(&s, "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t0\n",
-                        StateName(t.StateLetter()), t.tgid(), v.subject.id, t.ParentTgid());
+  absl::StrAppendFormat(
+      &s, "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n",
+      StateName(t.StateLetter()), t.tgid(), v.subject.id, t.ParentTgid(), t.TracerTid());
   absl::StrAppendFormat(&s, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c->uid, c->euid,
                         c->suid, c->fsuid, c->gid, c->egid, c->sgid, c->fsgid);
   absl::StrAppendFormat(&s, "FDSize:\t%d\nGroups:\t%s \n", fds ? fds->size() : 0,

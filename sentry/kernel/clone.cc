@@ -4,6 +4,7 @@
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/pidfd.h"
 #include "sentry/kernel/task.h"
+#include "sentry/kernel/trace.h"
 #include "vfs/file_description.h"
 
 namespace msentry::kernel {
@@ -194,13 +195,24 @@ Result<int64_t> Task::Clone(const CloneArgs& args) {
     vfork = MakeRef<VforkWait>();
     child->vfork_ = vfork;
   }
+  // What a tracer is told, and how it asks for it.
+  TraceEvent event = TraceEvent::kFork;
+  if (args.flags & CLONE_VFORK) {
+    event = TraceEvent::kVfork;
+  } else if (args.exit_signal != SIGCHLD) {
+    event = TraceEvent::kClone;
+  }
+  const bool report =
+      traced() && TraceChild(*child, args.flags, uint32_t{1} << static_cast<int>(event));
   child->Start();
+  if (report) TraceReport(event, uint32_t{1} << static_cast<int>(event), *tid);
   if (vfork) {
     sched::Waiter waiter(sched::kIn, [fiber = fiber()](sched::EventMask) { sched::Unpark(fiber); });
     QueueGuard guard(vfork->queue, &waiter);
     while (!vfork->done.load(std::memory_order_acquire)) {
       if (BlockKillable() == Wake::kInterrupted) break;
     }
+    TraceReport(TraceEvent::kVforkDone, 1 << static_cast<int>(TraceEvent::kVforkDone), *tid);
   }
   return *tid;
 }

@@ -7,6 +7,7 @@
 #include "sentry/kernel/exec_creds.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
+#include "sentry/kernel/trace.h"
 #include "vfs/file_description.h"
 #include "vfs/operations.h"
 
@@ -115,6 +116,7 @@ Result<int64_t> Task::Exec(ExecArgs args) {
   const loader::Entry entry = TRY(loader::Load(program, environment, *memory, *thread));
 
   // From here on there is no way back to the old program.
+  const int old_tid = tid();
   TRY(KillSiblings());
   UnshareFdTable();
   if (group_->handlers()->ref_count() > 2) group_->set_handlers(group_->handlers()->Copy());
@@ -154,6 +156,7 @@ Result<int64_t> Task::Exec(ExecArgs args) {
   registers_.cs = 0x33;
   registers_.ss = 0x2b;
   registers_.orig_rax = ~uint64_t{0};
+  if (traced()) TraceExec(old_tid);
   return 0;
 }
 
@@ -219,6 +222,7 @@ void Task::TakeOverLeader() {
   old_leader = kernel_.pids_.RemoveTask(group_->tgid());
   old_leader->reaped_ = true;
   kernel_.cgroups_.Reap(&old_leader->cgroup);
+  old_leader->UnlinkTracerLocked();
   own_entry = kernel_.pids_.RemoveTask(old_tid);
   tid_.store(group_->tgid());
   group_->leader = this;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "sentry/kernel/task.h"
+#include "sentry/kernel/trace.h"
 #include "vfs/file_description.h"
 #include "vfs/mount.h"
 #include "vfs/operations.h"
@@ -88,7 +89,7 @@ Result<ExecCreds> CredsForExec(const vfs::OpContext& context, Task& task,
   const auth::CredsRef old = task.creds();
   const vfs::Location& location = file.location();
   const bool nosuid = location.mount && (location.mount->flags() & vfs::kMountNoSuid) != 0;
-  const bool honour = !nosuid && !old->no_new_privs;
+  const bool honour = !nosuid && !old->no_new_privs && TracerMayFollow(task);
   vfs::Inode& inode = file.inode();
 
   ExecCreds out;

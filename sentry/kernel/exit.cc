@@ -5,6 +5,7 @@
 #include "sentry/base/log.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
+#include "sentry/kernel/trace.h"
 #include "vfs/file_description.h"
 
 namespace msentry::kernel {
@@ -92,7 +93,7 @@ void Kernel::RetireTask(Task& task, const Usage& usage) {
 
   // Dropped after the lock.
   RefPtr<Task> released;
-  std::vector<RefPtr<Task>> reaped;
+  std::vector<RefPtr<Task>> reaped, released_tracees;
   std::vector<RefPtr<ThreadGroup>> kept;
   std::vector<Notice> notices;
   bool stopped_now = false;
@@ -114,7 +115,11 @@ void Kernel::RetireTask(Task& task, const Usage& usage) {
     group.live_tasks.fetch_sub(1);
     kept.push_back(RefPtr<ThreadGroup>(&group));
     CollectDeathSignalsLocked(task, &notices);
-    if (&task != group.leader) {
+    ReleaseTraceesLocked(task, &notices, &reaped, &kept, &released_tracees);
+    // A traced thread stays until its tracer has waited for it.
+    const bool stays = TracedLocked(task);
+    if (stays && &task != group.leader) NoticeTracerLocked(task, &notices);
+    if (&task != group.leader && !stays) {
       released = pids_.RemoveTask(task.tid());
       cgroups_.Reap(&task.cgroup);
       task.reaped_ = true;
@@ -173,6 +178,10 @@ void Kernel::NotifyParentLocked(ThreadGroup& group, std::vector<Notice>* notices
                                 std::vector<RefPtr<Task>>* reaped) {
   ThreadGroup* parent = group.parent;
   if (parent == nullptr) return;
+  if (TracedByStrangerLocked(*group.leader)) {  // its tracer first
+    NoticeTracerLocked(*group.leader, notices);
+    return;
+  }
   bool ignored = false;
   bool reap = false;
   if (group.exit_signal == SIGCHLD) {
@@ -236,6 +245,7 @@ RefPtr<Task> Kernel::ReapLocked(ThreadGroup& group) {
   LeaveProcessGroupLocked(group);
   group.leader->reaped_ = true;
   cgroups_.Reap(&group.leader->cgroup);
+  group.leader->UnlinkTracerLocked();
   return pids_.RemoveTask(group.tgid());
 }
 

@@ -197,6 +197,31 @@ class Kernel {
   void CollectDeathSignalsLocked(Task& task, std::vector<Notice>* notices);
   void EndGroupLocked(ThreadGroup& group, std::vector<Notice>* notices,
                       std::vector<RefPtr<Task>>* reaped, std::vector<RefPtr<ThreadGroup>>* kept);
+  // trace_exit.cc
+  bool TracedLocked(const Task& task) const;
+  bool TracedByStrangerLocked(const Task& task) const;  // not by its parent
+  void NoticeTracerLocked(Task& task, std::vector<Notice>* notices);
+  // The tracer ends: its tracees are let go, or killed (PTRACE_O_EXITKILL).
+  void ReleaseTraceesLocked(Task& tracer, std::vector<Notice>* notices,
+                            std::vector<RefPtr<Task>>* reaped,
+                            std::vector<RefPtr<ThreadGroup>>* kept,
+                            std::vector<RefPtr<Task>>* released);
+  // A tracee's end has been waited for, or nobody will. tasks_mutex_ is held.
+  RefPtr<Task> ReleaseTraceeLocked(Task& tracee, std::vector<Notice>* notices,
+                                   std::vector<RefPtr<Task>>* reaped);
+  int EndStatusLocked(Task& task);
+  // wait(2): reports a tracee of `waiter`'s tasks if there is something. What has to happen after
+  // tasks_mutex_ is released is left in `wait`.
+  struct TraceeWait {
+    RefPtr<Task> released;
+    RefPtr<ThreadGroup> group;
+    RefPtr<ProcessGroup> process_group;
+    std::vector<RefPtr<Task>> reaped;
+    std::vector<Notice> notices;
+  };
+  bool ConsumeTraceeLocked(Task& tracee, ThreadGroup& waiter, int options, struct WaitStatus* out,
+                           TraceeWait* wait);
+  bool WaitForTracee(Task& task, const struct WaitArgs& args, struct WaitStatus* out, bool* any);
   void RetireTask(Task& task, const Usage& usage);
   void KillEverybody();
   void AfterExit();

@@ -8,6 +8,8 @@
 namespace msentry::kernel {
 namespace {
 
+constexpr uint64_t kTrapFlag = 0x100;
+
 bool IsRestartCode(uint64_t rax) {
   const int64_t value = static_cast<int64_t>(rax);
   return value <= -static_cast<int64_t>(Errno::kERESTARTSYS) &&
@@ -47,10 +49,14 @@ void Task::Run() {
       if (!DoWork()) break;
       continue;
     }
+    const bool step = traced() && TraceStepping();
+    const uint64_t own_trap_flag = registers_.eflags & kTrapFlag;
+    if (step) registers_.eflags |= kTrapFlag;
     StopCharging();
     const platform::Event event = thread_->Switch(registers_);
     StartCharging();
     in_guest_.store(false, std::memory_order_relaxed);
+    if (step) registers_.eflags = (registers_.eflags & ~kTrapFlag) | own_trap_flag;
     HandleEvent(event);
   }
   FinishExit();
@@ -63,7 +69,11 @@ void Task::HandleEvent(const platform::Event& event) {
   switch (event.kind) {
     case Kind::kSyscall:
       current_syscall.store(static_cast<int>(registers_.orig_rax), std::memory_order_relaxed);
-      kernel_.options_.dispatch(*this, registers_);
+      if (traced()) [[unlikely]] {
+        TracedSyscall();
+      } else {
+        kernel_.options_.dispatch(*this, registers_);
+      }
       current_syscall.store(-1, std::memory_order_relaxed);
       if (saved_mask_.has_value()) [[unlikely]]
         RestoreMaskAfterCall();
@@ -134,7 +144,7 @@ Task::Wake Task::ParkFor(int64_t deadline_ns, uint32_t interrupting) {
 }
 
 Task::Wake Task::Block(int64_t deadline_ns) {
-  return ParkFor(deadline_ns, kWorkSignal | kWorkKill | kWorkStop);
+  return ParkFor(deadline_ns, kWorkSignal | kWorkKill | kWorkStop | kWorkTrace);
 }
 
 Task::Wake Task::BlockKillable(int64_t deadline_ns) { return ParkFor(deadline_ns, kWorkKill); }

@@ -4,6 +4,7 @@
 #include "sentry/base/log.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
+#include "sentry/kernel/trace.h"
 
 namespace msentry::kernel {
 namespace {
@@ -66,6 +67,10 @@ void Task::DeliverSignals() {
       ReachGroupStop();
       continue;
     }
+    if (work & kWorkTrace) {
+      TraceInterruptStop();
+      continue;
+    }
     SigInfo info;
     {
       MutexLock lock(group_->signal_mutex());
@@ -77,6 +82,13 @@ void Task::DeliverSignals() {
     }
     if (info.code == SI_TIMER) {
       info.timer.overrun = group_->timers().TakeOverrun(info.timer.timer_id);
+    }
+    if (traced()) [[unlikely]] {
+      if (TraceSignal(&info) == 0) continue;
+      if (signal_mask() & SigBit(info.signo)) {  // the tracer's own choice is blocked: later
+        (void)SendSignal(info);
+        continue;
+      }
     }
     const SigAction action = group_->handlers()->TakeForDelivery(info.signo);
     if (action.handler == 1) continue;
@@ -92,6 +104,10 @@ void Task::DeliverSignals() {
       continue;
     }
     handler_entered = true;
+    // A step into a handler ends at its first instruction.
+    if (traced() && TraceStepping()) {
+      (void)TraceStop(TraceStopKind::kSignal, SIGTRAP, TraceEvent::kNone, nullptr, 0);
+    }
   }
   if (handler_entered) return;
   FinishInterruptedCall(nullptr);
@@ -113,6 +129,7 @@ bool Task::ActOnDefault(const SigInfo& info) {
                  info.signo, info.code, static_cast<unsigned long long>(info.fault.address),
                  static_cast<unsigned long long>(registers_.rip));
       }
+      TraceExit(info.signo);
       ExitGroup(info.signo);
       return false;
   }
@@ -126,7 +143,12 @@ void Task::BeginGroupStop(int signo) {
     if (kernel_.OrphanedLocked(*group_->process_group, nullptr)) return;
   }
   MutexLock lock(group_->signal_mutex());
-  if (group_->exiting || group_->stopped) return;
+  if (group_->exiting) return;
+  if (group_->stopped) {
+    // Its tracer had let it run in a stopped group.
+    if (traced()) work_.fetch_or(kWorkStop, std::memory_order_seq_cst);
+    return;
+  }
   group_->stopped = true;
   group_->continued = false;
   group_->stop_signal = signo;
@@ -159,6 +181,15 @@ void Task::ReachGroupStop() {
     if (tell_stopped) NotifyParentOfStop(ThreadGroup::JobNotice::kStopped, signo);
     if (tell_continued) NotifyParentOfStop(ThreadGroup::JobNotice::kContinued, SIGCONT);
     if (done) return;
+    if (traced()) {
+      TraceGroupStop(signo);
+      // Let go by its tracer it runs, whatever the others of the group do; without one it stays.
+      if (traced() || (work_.load(std::memory_order_seq_cst) & kWorkKill)) {
+        work_.fetch_and(~uint32_t{kWorkStop}, std::memory_order_seq_cst);
+        return;
+      }
+      continue;
+    }
     BlockKillable();
     if (work_.load(std::memory_order_seq_cst) & kWorkKill) return;
   }

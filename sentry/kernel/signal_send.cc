@@ -121,7 +121,7 @@ Result<> Task::SendLocked(ThreadGroup& group, Task* only, const SigInfo& info,
   Task* first = only != nullptr ? only : group.tasks.front();
   const SigSet bit = SigBit(signo);
   const bool blocked = (first->signal_mask() & bit) != 0 || (first->wait_for_ & bit) != 0;
-  if (!force && !blocked && group.handlers_->Ignored(signo)) return Ok();
+  if (!force && !blocked && !first->traced() && group.handlers_->Ignored(signo)) return Ok();
 
   PendingSignals& queue = only != nullptr ? only->pending_ : group.shared_pending;
   bool drop_info = false;

@@ -3,6 +3,7 @@
 #include "sentry/kernel/ipc/ipc_namespace.h"
 #include "sentry/kernel/ipc/sem.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/trace.h"
 #include "vfs/file_description.h"
 #include "vfs/inode.h"
 #include "vfs/locks.h"
@@ -45,7 +46,7 @@ void Task::SetCreds(auth::CredsRef creds) {
 
 void Task::PublishIdentity() {
   const auth::CredsRef creds = this->creds();
-  thread_->EnableShortcuts(kernel_.options().shortcuts);
+  thread_->EnableShortcuts(kernel_.options().shortcuts && !traced());
   thread_->PublishIdentity({.tgid = tgid(),
                             .tid = tid(),
                             .uid = creds->uid,
@@ -168,6 +169,7 @@ Usage Task::GetUsage() {
 char Task::StateLetter() {
   MutexLock lock(kernel_.tasks_mutex());
   if (exited_) return 'Z';
+  if (trace_ && trace_->stopped) return 't';
   MutexLock signal_lock(group_->signal_mutex());
   if (stop_reached_ && group_->stopped) return 'T';
   const uint32_t parked = parked_for_.load(std::memory_order_relaxed);

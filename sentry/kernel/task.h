@@ -39,6 +39,9 @@ namespace msentry::kernel {
 class IpcNamespace;
 class Kernel;
 class SemUndoList;
+struct TraceState;
+enum class TraceEvent : int;
+enum class TraceStopKind : uint8_t;
 
 // clone(2), clone3(2), fork(2), vfork(2).
 struct CloneArgs {
@@ -185,6 +188,28 @@ class Task : public RefCounted<Task> {
   void SetRestartBlock(RestartBlock block) { restart_block_ = std::move(block); }
   Result<int64_t> RunRestartBlock();
 
+  // --- ptrace(2), trace.h; for trace.cc, wait.cc and the call itself ---
+  TraceState* trace() const { return trace_.get(); }  // tasks; null: nobody ever traced or was
+  int TracerTid();                                    // of its process; 0: nobody. Any thread
+  bool traced() const { return traced_.load(std::memory_order_relaxed); }
+  // Of a stopped tracee, by its tracer.
+  TraceStopKind trace_stop_kind();
+  uint64_t trace_message();
+  Result<SigInfo> TraceSigInfo();
+  Result<> SetTraceSigInfo(const SigInfo& info);
+  void SetTraceOptions(uint32_t options);
+  // tasks held where named Locked.
+  void LinkTracerLocked(Task& tracer, bool seized, uint32_t options);
+  void UnlinkTracerLocked();
+  void WakeFromTraceStopLocked();
+  void RetrapLocked();
+  void SendTracingStop();    // PTRACE_ATTACH's SIGSTOP
+  void WakeFromGroupStop();  // so that a group stop becomes a tracee's stop
+  void KickForTrace();       // PTRACE_INTERRUPT
+  bool InStoppedGroup();
+  // PTRACE_EVENT_EXIT, on the way to the end.
+  void TraceExit(int status);
+
   // --- life ---
   Result<int64_t> Clone(const CloneArgs& args);
   // On success the registers are the new program's and the call returns 0.
@@ -240,6 +265,7 @@ class Task : public RefCounted<Task> {
     kWorkSignal = 1,  // a pending signal may be deliverable
     kWorkKill = 2,    // group exit, or an exec'ing sibling wants us gone
     kWorkStop = 4,    // group stop
+    kWorkTrace = 8,   // PTRACE_INTERRUPT
   };
 
   Task(Kernel& kernel, RefPtr<ThreadGroup> group);
@@ -275,6 +301,22 @@ class Task : public RefCounted<Task> {
   void BeginGroupStop(int signo);
   void ReachGroupStop();
   void NotifyParentOfStop(ThreadGroup::JobNotice notice, int signo);
+
+  // trace.cc, trace_stops.cc
+  TraceState& TraceStateLocked();
+  void PublishShortcuts();
+  bool TraceWants(uint32_t option);
+  void NotifyTracer(int code, int status);
+  int TraceStop(TraceStopKind kind, int signo, TraceEvent event, SigInfo* info, uint64_t message);
+  int TraceSignal(SigInfo* info);
+  void TraceInterruptStop();
+  void TraceReport(TraceEvent event, uint32_t option, uint64_t message);
+  void TraceGroupStop(int signo);
+  void TracedSyscall();
+  void SendTracersSignal(int signo);
+  bool TraceChild(Task& child, uint64_t clone_flags, uint32_t option);
+  void TraceExec(int old_tid);
+  bool TraceStepping();
 
   // ipc/task_ipc.cc
   void InheritIpc(Task& parent, bool share_undo);
@@ -335,6 +377,8 @@ class Task : public RefCounted<Task> {
   struct FirstExec;  // what a process made by the Kernel begins with
   std::unique_ptr<FirstExec> first_exec_;
   sched::WaitQueue signal_events_;
+  std::unique_ptr<TraceState> trace_;  // tasks; made once
+  std::atomic<bool> traced_{false};
 
   // vfork: the parent waits on it until the child lets go of the memory.
   struct VforkWait : RefCounted<VforkWait> {

@@ -4,6 +4,7 @@
 
 #include "sentry/kernel/kernel.h"
 #include "sentry/kernel/task.h"
+#include "sentry/kernel/trace.h"
 
 namespace msentry::kernel {
 namespace {
@@ -54,6 +55,18 @@ void DescribeExit(ThreadGroup& child, WaitStatus* out) {
   out->usage.Add(child.waited_children);
 }
 
+bool SelectedTracee(Task& tracee, const WaitArgs& args) {
+  switch (args.which) {
+    case WaitArgs::Which::kAny:
+      return true;
+    case WaitArgs::Which::kPid:
+      return tracee.tid() == args.id;
+    case WaitArgs::Which::kGroup:
+      return tracee.group().process_group->id == args.id;
+  }
+  return false;
+}
+
 // One look at one child: fills in `out` and consumes the event unless WNOWAIT. tasks held.
 bool Consume(ThreadGroup& child, int options, WaitStatus* out, bool* reap) {
   const bool keep = (options & WNOWAIT) != 0;
@@ -85,19 +98,48 @@ bool Consume(ThreadGroup& child, int options, WaitStatus* out, bool* reap) {
 
 }  // namespace
 
+// Tracees of the caller's threads. `*any`: there is one that fits.
+bool Kernel::WaitForTracee(Task& task, const WaitArgs& args, WaitStatus* out, bool* any) {
+  ThreadGroup& group = task.group();
+  TraceeWait wait;
+  bool found = false;
+  {
+    MutexLock lock(tasks_mutex_);
+    for (Task* tracer : group.tasks) {
+      if (!tracer->trace() || ((args.options & kNoThread) && tracer != &task)) continue;
+      for (Task* tracee : tracer->trace()->tracees) {
+        if (!SelectedTracee(*tracee, args)) continue;
+        *any = true;
+        found = ConsumeTraceeLocked(*tracee, group, args.options, out, &wait);
+        if (found) break;
+        *out = WaitStatus{};
+      }
+      if (found) break;
+    }
+  }
+  Send(wait.notices);
+  return found;
+}
+
 Result<WaitStatus> Wait(Task& task, const WaitArgs& args) {
   ThreadGroup& group = task.group();
   Kernel& kernel = task.kernel();
   const auto attempt = [&]() -> Result<WaitStatus> {
     WaitStatus status;
+    bool any = false;
+    if (kernel.WaitForTracee(task, args, &status, &any)) return status;
     RefPtr<Task> reaped;  // dropped after the lock
     RefPtr<ThreadGroup> reaped_group;
     RefPtr<ProcessGroup> reaped_process_group;
     MutexLock lock(kernel.tasks_mutex());
-    bool any = false;
     for (ThreadGroup* child : group.children) {
       if (!Selected(task, *child, args)) continue;
       any = true;
+      // A tracer of ours has been asked above; another process's comes first.
+      if (kernel.TracedLocked(*child->leader) &&
+          (child->zombie || !kernel.TracedByStrangerLocked(*child->leader))) {
+        continue;
+      }
       bool reap = false;
       if (!Consume(*child, args.options, &status, &reap)) continue;
       if (reap) {

@@ -13,6 +13,8 @@ Result<int64_t> SysExecve(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysExit(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysWait4(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysGetppid(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysPtrace(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysKcmp(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysPersonality(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysPrctl(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysArchPrctl(kernel::Task& t, const SyscallArgs& a);
@@ -46,7 +48,12 @@ inline constexpr SyscallEntry kTable[] = {
     {59, "execve", SysExecve, {{kPath, kPtr, kPtr}}, Support::kFull},
     {60, "exit", SysExit, {{kInt}}, Support::kFull},
     {61, "wait4", SysWait4, {{kInt, Out(4), kFlags, Out(144)}}, Support::kFull},
-    {101, "ptrace", nullptr, {{kInt, kInt, kHex, kHex}}, Support::kUnsupported},
+    {101,
+     "ptrace",
+     SysPtrace,
+     {{kHex, kInt, kHex, kHex}},
+     Support::kPartial,
+     "no hardware breakpoints, no seccomp stops"},
     {110, "getppid", SysGetppid, {}, Support::kFull},
     {135,
      "personality",
@@ -90,7 +97,12 @@ inline constexpr SyscallEntry kTable[] = {
      SysProcessVmWritev,
      {{kInt, kPtr, kInt, kPtr, kInt, kFlags}},
      Support::kFull},
-    {312, "kcmp", nullptr, {{kInt, kInt, kInt, kHex, kHex}}, Support::kUnsupported},
+    {312,
+     "kcmp",
+     SysKcmp,
+     {{kInt, kInt, kInt, kHex, kHex}},
+     Support::kPartial,
+     "not of semaphore undo lists and epoll's files"},
     {317, "seccomp", nullptr, {{kInt, kFlags, kPtr}}, Support::kUnsupported},
     {322, "execveat", SysExecveat, {{kFd, kPath, kPtr, kPtr, kFlags}}, Support::kFull},
     {324, "membarrier", nullptr, {{kInt, kFlags, kInt}}, Support::kUnsupported},

@@ -138,11 +138,13 @@ Result<int64_t> SysExecveat(Task& t, const SyscallArgs& a) {
 }
 
 Result<int64_t> SysExit(Task& t, const SyscallArgs& a) {
+  t.TraceExit((a.Int(0) & 0xff) << 8);
   t.Exit((a.Int(0) & 0xff) << 8);
   return 0;
 }
 
 Result<int64_t> SysExitGroup(Task& t, const SyscallArgs& a) {
+  t.TraceExit((a.Int(0) & 0xff) << 8);
   t.ExitGroup((a.Int(0) & 0xff) << 8);
   return 0;
 }
