@@ -101,7 +101,7 @@ Result<Config> ParseConfig(std::string_view text) {
     GetLong(d, h.host_path);
     d(show);
     GetLong(d, h.content);
-    if (show > 2) return Errno::kEINVAL;
+    if (show > 3) return Errno::kEINVAL;
     h.show = static_cast<HiddenPath::Show>(show);
   }
   if (!d.Finish()) return Errno::kEINVAL;

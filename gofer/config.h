@@ -29,6 +29,7 @@ struct HiddenPath {
     kAbsent,          // ENOENT, and not listed
     kFile,            // a regular file with `content`; owner and mode of the original
     kEmptyDirectory,  // a directory with nothing in it that cannot be changed
+    kAbsentNumbered,  // as kAbsent: every name in the directory that is this one and a number
   };
   std::string host_path;  // absolute, on the host as the gofer's starter sees it
   Show show = Show::kAbsent;

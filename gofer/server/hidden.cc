@@ -36,6 +36,14 @@ Result<HiddenSet> HiddenSet::Create(const std::vector<HiddenPath>& paths) {
 
     auto entry = std::make_unique<HiddenEntry>();
     entry->show = path.show;
+    const FileId dir_id{dir_stat.dev, dir_stat.ino};
+    if (path.show == HiddenPath::Show::kAbsentNumbered) {
+      entry->show = HiddenPath::Show::kAbsent;
+      set.numbered_.emplace_back(dir_id, name, entry.get());
+      set.directories_[dir_id] = true;
+      set.entries_.push_back(std::move(entry));
+      continue;
+    }
     Result<ScopedFd> pin = host::OpenChild(dir->get(), name, false);
     if (pin.ok()) entry->pin = std::move(*pin);
     Result<host::Stat> stat = Errno::kENOENT;
@@ -55,7 +63,6 @@ Result<HiddenSet> HiddenSet::Create(const std::vector<HiddenPath>& paths) {
       entry->stat.mode = S_IFDIR | (entry->stat.mode & 07777);
       entry->stat.nlink = 2;
     }
-    FileId dir_id{dir_stat.dev, dir_stat.ino};
     set.by_name_[{dir_id, name}] = entry.get();
     set.directories_[dir_id] = true;
     if (stat.ok()) set.by_file_[{stat->dev, stat->ino}] = entry.get();
@@ -67,7 +74,14 @@ Result<HiddenSet> HiddenSet::Create(const std::vector<HiddenPath>& paths) {
 const HiddenEntry* HiddenSet::Find(FileId dir, std::string_view name) const {
   if (!directories_.contains(dir)) return nullptr;
   auto it = by_name_.find({dir, std::string(name)});
-  return it == by_name_.end() ? nullptr : it->second;
+  if (it != by_name_.end()) return it->second;
+  for (const auto& [parent, prefix, entry] : numbered_) {
+    if (parent == dir && name.size() > prefix.size() && name.starts_with(prefix) &&
+        name.find_first_not_of("0123456789", prefix.size()) == name.npos) {
+      return entry;
+    }
+  }
+  return nullptr;
 }
 
 const HiddenEntry* HiddenSet::Find(FileId file) const {

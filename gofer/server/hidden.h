@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -31,7 +32,7 @@ class HiddenSet {
   // Paths that do not exist are watched by name when their directory exists, else ignored.
   static Result<HiddenSet> Create(const std::vector<HiddenPath>& paths);
 
-  bool empty() const { return by_name_.empty(); }
+  bool empty() const { return entries_.empty(); }
   // The entry for `name` in the directory `dir`; null if it is not hidden by name.
   const HiddenEntry* Find(FileId dir, std::string_view name) const;
   // The entry for the file itself.
@@ -41,6 +42,7 @@ class HiddenSet {
   std::vector<std::unique_ptr<HiddenEntry>> entries_;
   absl::flat_hash_map<std::pair<FileId, std::string>, const HiddenEntry*> by_name_;
   absl::flat_hash_map<FileId, const HiddenEntry*> by_file_;
+  std::vector<std::tuple<FileId, std::string, const HiddenEntry*>> numbered_;  // few
   absl::flat_hash_map<FileId, bool> directories_;  // that have hidden names: the quick check
 };
 

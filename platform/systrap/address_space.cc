@@ -12,8 +12,8 @@
 
 namespace msentry::systrap {
 
-Space::~Space() {
-  if (pid() > 0) platform_.keeper().Release(pid(), this);
+Space::~Space() ABSL_NO_THREAD_SAFETY_ANALYSIS {  // the last one who knows it
+  if (pid() > 0) platform_.keeper().Release(pid(), this, killed_);
   platform_.slots().Discard(std::move(slots_));
 }
 
@@ -141,11 +141,8 @@ int Space::AwaitHost() {
 
 void Space::Kill() {
   MutexLock lock(mutex_);
-  if (pid() > 0 && !dead()) {
-    kill(pid(), SIGKILL);
-  } else {
-    killed_ = true;
-  }
+  if (!killed_ && pid() > 0 && !dead()) kill(pid(), SIGKILL);
+  killed_ = true;
 }
 
 void Space::Signal(int tid, int signal) {

@@ -107,7 +107,7 @@ class Space final : public platform::AddressSpace {
   std::unique_ptr<Patcher> patcher_;
   std::vector<uint32_t> retired_ ABSL_GUARDED_BY(mutex_);
   std::vector<SpareThread> spare_ ABSL_GUARDED_BY(mutex_);
-  bool killed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool killed_ ABSL_GUARDED_BY(mutex_) = false;                 // or to be killed when it comes
   std::vector<sched::Fiber*> waiting_ ABSL_GUARDED_BY(mutex_);  // for it to come
   std::vector<Thread*> members_ ABSL_GUARDED_BY(mutex_);
 };

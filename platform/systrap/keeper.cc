@@ -122,7 +122,7 @@ Result<> Keeper::WatchLocked(int pid, Space* space) {
   return Ok();
 }
 
-void Keeper::Release(int pid, Space* space) {
+void Keeper::Release(int pid, Space* space, bool killed) {
   MutexLock lock(mutex_);
   auto it = processes_.find(pid);
   if (it == processes_.end() || it->second.space != space) return;
@@ -130,7 +130,7 @@ void Keeper::Release(int pid, Space* space) {
   if (it->second.dead) {
     Reap(it->second);
     processes_.erase(it);
-  } else {
+  } else if (!killed) {
     KillByPidfd(it->second.pidfd.get());
   }
 }

@@ -60,7 +60,7 @@ class Keeper {
   // are watched by themselves.
   Result<> Watch(int pid, Space* space);
   // The space is going away: kills the process if it lives and reaps it when it has ended.
-  void Release(int pid, Space* space);
+  void Release(int pid, Space* space, bool killed);
 
  private:
   struct Process {

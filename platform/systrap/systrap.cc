@@ -66,6 +66,12 @@ Result<> SystrapPlatform::Init(std::string* why) {
     set();
   }
   scheduler_.SetSpinSource(this);
+  // By the time the first program is loaded there is a process for it.
+  if (options_.pool > 0) {
+    MutexLock lock(pool_mutex_);
+    refilling_ = true;
+    scheduler_.Spawn("systrap-pool", [this] { Refill(); });
+  }
   return Ok();
 }
 
@@ -96,7 +102,10 @@ Result<SystrapPlatform::NewSpace> SystrapPlatform::NewProcess() {
       ready = std::move(pool_.back());
       pool_.pop_back();
     }
-    if (!refilling_ && static_cast<int>(pool_.size()) < options_.pool) start = refilling_ = true;
+    // Not before it is needed: making one takes time that the new program could use.
+    if (!refilling_ && static_cast<int>(pool_.size()) < (options_.pool + 1) / 2) {
+      start = refilling_ = true;
+    }
   }
   if (start) scheduler_.Spawn("systrap-pool", [this] { Refill(); });
   if (ready) return std::move(*ready);

@@ -221,6 +221,13 @@ std::vector<gofer::HiddenPath> HiddenPaths(const control::Config& config) {
   if (!config.keep_state()) directory.resize(directory.rfind('/'));
   std::vector<gofer::HiddenPath> state{
       {.host_path = directory, .show = Show::kAbsent, .content = ""}};
+  // Those of other users, and of sandboxes that start later.
+  std::set<std::string> parents{"/var/tmp", "/tmp"};
+  if (!config.keep_state()) parents.insert(directory.substr(0, directory.rfind('/')));
+  for (const std::string& parent : parents) {
+    state.push_back(
+        {.host_path = parent + "/msentry-", .show = Show::kAbsentNumbered, .content = ""});
+  }
   if (config.show_secrets()) return state;
   hider.HideSecrets();
   hider.HideHomes();

@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -88,6 +89,8 @@ class Sentry {
     scheduler_->Run();
     if (console_) console_->Drain();
     if (!failed_) client_.SendExited(kernel_->init_status());
+    // The gofer takes its private mounts down while the kernel takes ours and the stubs.
+    shutdown(gofer_number_, SHUT_RDWR);
     return 0;
   }
 
@@ -297,6 +300,7 @@ class Sentry {
   const control::Config config_;
   const bool own_namespaces_, host_root_;
   ScopedFd gofer_, console_stream_, host_stdio_[3];
+  const int gofer_number_ = gofer_.get();  // the p9 client has it, to the end
   ClientChannel client_;
   procfs::HostFacts facts_;
   // The order of destruction does not matter: the process ends with everything in place.

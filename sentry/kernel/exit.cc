@@ -24,12 +24,14 @@ void Task::ReleaseVfork() {
 }
 
 // What other tasks of the address space must see before this one lets go of it: robust mutexes and
-// the word that pthread_join waits on.
+// the word that pthread_join waits on (which, as in Linux, stays as it is when nobody is left to
+// see).
 void Task::LeaveMemory() {
   if (robust_list != 0) kernel_.futexes_.ReleaseRobustList(*this, std::exchange(robust_list, 0));
   if (clear_child_tid != 0) {
     const uint64_t address = std::exchange(clear_child_tid, 0);
-    if (shared_memory().CopyOut(mm::GuestPtr<int32_t>(address), 0).ok()) {
+    const bool seen = mm_->ref_count() > 1;
+    if (seen && shared_memory().CopyOut(mm::GuestPtr<int32_t>(address), 0).ok()) {
       (void)kernel_.futexes_.Wake(*this, address, true, 1, FUTEX_BITSET_MATCH_ANY);
       (void)kernel_.futexes_.Wake(*this, address, false, 1, FUTEX_BITSET_MATCH_ANY);
     }

@@ -266,6 +266,22 @@ class CliTest(unittest.TestCase):
         else:
             self.assertEqual(self.run_msentry(program=script).stdout, "")
 
+    def test_layers_of_other_sandboxes_are_hidden(self):
+        """Also one that is made later, by whomever."""
+        other = f"/var/tmp/msentry-{4000000000 + os.getpid()}"
+        process = self.start(program=["/bin/sh", "-c", f"echo up; read _; ls /var/tmp | grep -c '^msentry-[0-9]*$'; cat {other}/layer"],
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.assertEqual(process.stdout.readline(), "up\n")
+        os.mkdir(other)
+        try:
+            with open(os.path.join(other, "layer"), "w") as f:
+                f.write("another's\n")
+            out, err = process.communicate("go\n", timeout=LIMIT)
+        finally:
+            shutil.rmtree(other)
+        self.assertEqual(out, "0\n")
+        self.assertIn("No such file", err)
+
     # ---- descriptors ----
     def test_standard_descriptors_may_be_pipes_files_or_closed(self):
         out = os.path.join(self.work, "out")

@@ -158,7 +158,8 @@ enum Kind : uint32_t {
 // stops the list.
 enum OpCode : uint32_t {
   kOpSyscall = 1,  // a[0] = number, a[1..6] = arguments
-  kOpMapFile,      // a[0..3] = address, length, prot, flags; a[5] = offset; fd by kCallGetFd
+  kOpMapFile,      // a[0..3] = address, length, prot, flags; a[4] = kMapFile* bits; a[5] = offset;
+                   // fd by kCallGetFd
   kOpFork,         // a[0] = nonce
   kOpThread,       // a[0] = index of the new thread's slot
   kOpExitThread,
@@ -180,6 +181,8 @@ struct Op {
 static_assert(sizeof(Op) == 64);
 inline constexpr uint32_t kMaxOps = 64;
 
+inline constexpr uint64_t kMapFileSame = 1;   // the descriptor of the operation before
+inline constexpr uint64_t kMapFileMore = 2;   // and the next one has the same
 inline constexpr uint64_t kPatchCheck = 1;    // only if the old bytes are there
 inline constexpr uint64_t kPatchThreads = 2;  // other threads may be running this code
 

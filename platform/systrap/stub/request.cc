@@ -62,6 +62,7 @@ int64_t StartThread(uint64_t index) {
   return tid;
 }
 
+<<<<<<< HEAD
 // While a call waits for the keeper no interrupt may come: the host would end the call with EINTR,
 // even when the keeper has just let it through (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV does not
 // hold when the answer comes before the signal is looked at), and the keeper does so only once.
@@ -73,6 +74,20 @@ int64_t MapFile(const Op& op) {
   BlockInterrupts(false);
   if (IsError(fd)) return fd;
   Sys(kNrClose, fd);
+=======
+// `kept`: the descriptor of the operation before, or -1.
+int64_t MapFile(const Op& op, int64_t* kept) {
+  int64_t fd = op.a[4] & kMapFileSame ? *kept : -4;
+  while (fd == -4 /* EINTR */) fd = Sys(kCallGetFd);
+  *kept = -1;
+  if (IsError(fd)) return fd;
+  int64_t result = Sys(kNrMmap, op.a[0], op.a[1], op.a[2], op.a[3], fd, op.a[5]);
+  if ((op.a[4] & kMapFileMore) && !IsError(result)) {
+    *kept = fd;
+  } else {
+    Sys(kNrClose, fd);
+  }
+>>>>>>> 9e46aba (systrap: one descriptor a file of an execve, the pool is filled while the root is mounted, setup in three round trips; hidden: layers of all sandboxes; end: nothing is waited for twice)
   return result;
 }
 
@@ -197,6 +212,7 @@ bool Shortcut(Slot* slot) {
   }
 }
 
+<<<<<<< HEAD
 int64_t HostCall(const Op& op) {
   const bool asks = ControlPage()->strict_gate;
   if (asks) BlockInterrupts(true);
@@ -206,11 +222,14 @@ int64_t HostCall(const Op& op) {
 }
 
 int64_t RunOp(Slot* slot, const Op& op) {
+=======
+int64_t RunOp(Slot* slot, const Op& op, int64_t* kept) {
+>>>>>>> 9e46aba (systrap: one descriptor a file of an execve, the pool is filled while the root is mounted, setup in three round trips; hidden: layers of all sandboxes; end: nothing is waited for twice)
   switch (op.code) {
     case kOpSyscall:
       return HostCall(op);
     case kOpMapFile:
-      return MapFile(op);
+      return MapFile(op, kept);
     case kOpFork:
       return Fork(slot, op.a[0]);
     case kOpThread:
@@ -273,9 +292,9 @@ extern "C" void stub_obey(Slot* slot) {
     Wait(slot);
     const Op* ops = reinterpret_cast<const Op*>(SlotByte(slot, kOpsOffset));
     uint32_t count = slot->op_count, done = 0;
-    int64_t value = 0;
+    int64_t value = 0, kept = -1;
     for (; done < count; ++done) {
-      value = RunOp(slot, ops[done]);
+      value = RunOp(slot, ops[done], &kept);
       if (IsError(value)) break;
     }
     if (done == count && slot->after == kResume) {
