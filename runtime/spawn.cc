@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <string_view>
 
 #include "runtime/handoff.h"
 #include "sentry/base/scoped_fd.h"
@@ -36,6 +37,20 @@ struct Attributes {
   ~Attributes() { posix_spawnattr_destroy(&value); }
   posix_spawnattr_t value;
 };
+
+// What the dynamic linker and the sanitizers want to know. Nothing else: what we execute becomes the
+// sentry, and the caller's environment may hold secrets.
+std::vector<char*> EnvironmentForUs() {
+  constexpr std::string_view kPrefixes[] = {"LD_", "ASAN_", "LSAN_", "TSAN_", "UBSAN_"};
+  std::vector<char*> kept;
+  for (char** variable = environ; variable != nullptr && *variable != nullptr; variable++) {
+    for (std::string_view prefix : kPrefixes) {
+      if (std::string_view(*variable).substr(0, prefix.size()) == prefix) kept.push_back(*variable);
+    }
+  }
+  kept.push_back(nullptr);
+  return kept;
+}
 
 bool IsExecutable(const std::string& path) { return access(path.c_str(), X_OK) == 0; }
 
@@ -106,7 +121,9 @@ pid_t SpawnSupervisor(const std::string& binary,
   char name[] = "msentry", command[] = "supervise";
   char* const argv[] = {name, command, nullptr};
   pid_t pid = -1;
-  int failure = posix_spawn(&pid, binary.c_str(), &actions.value, &attributes.value, argv, environ);
+  std::vector<char*> environment = EnvironmentForUs();
+  int failure = posix_spawn(&pid, binary.c_str(), &actions.value, &attributes.value, argv,
+                            environment.data());
   if (failure == 0) return pid;
   *error = "cannot start " + binary + ": " + strerror(failure);
   return -1;
