@@ -12,7 +12,9 @@ PipeFile::PipeFile(vfs::Location location, int flags, RefPtr<Pipe> pipe)
     : FileDescription(std::move(location), flags),
       pipe_(std::move(pipe)),
       reader_opens_(this->location().mount ? pipe_->reader_opens() : 0),
-      writer_opens_(this->location().mount ? pipe_->writer_opens() : 0) {
+      // With a writer there, its end is the end of the file (POLLHUP); without, only the next
+      // one's.
+      writer_opens_(this->location().mount && pipe_->writers() == 0 ? pipe_->writer_opens() : 0) {
   if (readable()) pipe_->AddReader();
   if (writable()) pipe_->AddWriter();
 }

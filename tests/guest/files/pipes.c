@@ -143,6 +143,32 @@ static void fifo_opens_meet(void) {
   unlink(path);
 }
 
+// A reader that comes after its writers hears when they go, and one that came before when the next
+// do.
+static void late_fifo_reader_hears_the_end(void) {
+  char path[64];
+  snprintf(path, sizeof path, "fifo2.%d", getpid());
+  CHECK_EQ(mkfifo(path, 0600), 0);
+  int rw = open(path, O_RDWR), r = open(path, O_RDONLY | O_NONBLOCK);
+  CHECK(rw >= 0 && r >= 0);
+  struct pollfd f = {.fd = r, .events = POLLIN};
+  CHECK_EQ(poll(&f, 1, 0), 0);
+  close(rw);
+  CHECK_EQ(poll(&f, 1, 0), 1);
+  CHECK_EQ(f.revents, POLLHUP);
+  int later = open(path, O_RDONLY | O_NONBLOCK);
+  f.fd = later;
+  CHECK_EQ(poll(&f, 1, 0), 0);
+  int w = open(path, O_WRONLY);
+  CHECK_EQ(poll(&f, 1, 0), 0);
+  close(w);
+  CHECK_EQ(poll(&f, 1, 0), 1);
+  CHECK_EQ(f.revents, POLLHUP);
+  close(r);
+  close(later);
+  unlink(path);
+}
+
 int main(void) {
   RUN(data_goes_through);
   RUN(nonblocking_pipe_fills_and_empties);
@@ -150,5 +176,6 @@ int main(void) {
   RUN(blocking_writer_writes_all);
   RUN(packet_mode_keeps_boundaries);
   RUN(fifo_opens_meet);
+  RUN(late_fifo_reader_hears_the_end);
   return check_result();
 }
