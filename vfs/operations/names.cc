@@ -147,7 +147,6 @@ Result<> Unlink(const WalkContext& walk, std::string_view path) {
     AfterRemoval(r, false);
   }
   if (InotifyActive()) {
-    NotifyName(dir, r.p.name, false, IN_DELETE);
     Result<Attributes> left = r.child->inode()->GetAttr(walk.op, kAttrNlink);
     if (left.ok() && left->nlink == 0) {
       // With the last name gone the watches end when the last open file is; nearly always now.
@@ -156,6 +155,7 @@ Result<> Unlink(const WalkContext& walk, std::string_view path) {
     } else {
       NotifyInode(*r.child->inode(), IN_ATTRIB);
     }
+    NotifyName(dir, r.p.name, false, IN_DELETE);
   }
   return Ok();
 }
