@@ -87,12 +87,12 @@ Result<RefPtr<vfs::HostFd>> TmpFile::ReadOnlyHostFile() {
 Result<size_t> TmpFile::ReadAt(mm::IoSequence& to, uint64_t offset) {
   if (RefPtr<vfs::HostFd> fd = HostFileIfAny()) {
     if (offset >= size()) return 0;
-    return to.ReadFromHost(fd->get(), offset, std::min<uint64_t>(to.size(), size() - offset));
+    return to.ReadFromHost(fd->get(), offset, std::min<uint64_t>(to.size(), size() - offset), true);
   }
   sched::FiberMutexLock lock(content_mutex());
   if (RefPtr<vfs::HostFd> fd = HostFileIfAny()) {
     if (offset >= size()) return 0;
-    return to.ReadFromHost(fd->get(), offset, std::min<uint64_t>(to.size(), size() - offset));
+    return to.ReadFromHost(fd->get(), offset, std::min<uint64_t>(to.size(), size() - offset), true);
   }
   if (offset >= small_.size()) return 0;
   return to.CopyOut(std::as_bytes(std::span(small_)).subspan(offset));
