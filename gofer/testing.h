@@ -65,7 +65,10 @@ class DirectSession {
     return Call<p9::Twalk, p9::Rwalk>(walk);
   }
 
-  ScopedFd TakeFd() { return std::move(reply_.fd); }
+  ScopedFd TakeFd() {
+    if (!reply_.fd && reply_.donor) return MUST(reply_.donor->fd.Duplicate());
+    return std::move(reply_.fd);
+  }
   Attach& attach() { return *attach_; }
 
  private:

@@ -31,8 +31,11 @@ Result<size_t> HostFile::PWrite(const OpContext& ctx, mm::IoSequence& from, uint
   if (from.empty()) return 0;
   TRY(owner_.BeforeHostWrite(ctx, offset, from.size()));
   int rwf = flags() & O_DSYNC ? RWF_DSYNC : 0;
-  size_t n = TRY(from.WriteToHost(fd_->get(), offset, from.size(), rwf));
-  if (n != 0) owner_.AfterHostWrite(ctx, offset + n);
+  Result<size_t> n = from.WriteToHost(fd_->get(), offset, from.size(), rwf);
+  if (!n.ok() && n.error() == Errno::kENOSPC && owner_.AwaitFreedSpace()) {
+    n = from.WriteToHost(fd_->get(), offset, from.size(), rwf);
+  }
+  if (n.ok() && *n != 0) owner_.AfterHostWrite(ctx, offset + *n);
   return n;
 }
 
@@ -68,9 +71,9 @@ Result<> HostFile::Allocate(const OpContext& ctx, int mode, uint64_t offset, uin
   sched::FiberMutexLock lock(inode().content_mutex());
   if (!(mode & FALLOC_FL_PUNCH_HOLE)) TRY(owner_.BeforeHostWrite(ctx, offset, length));
   int error = 0;
-  sched::Offload([&] {
-    if (fallocate(fd_->get(), mode, offset, length) < 0) error = errno;
-  });
+  auto allocate = [&] { error = fallocate(fd_->get(), mode, offset, length) < 0 ? errno : 0; };
+  sched::Offload(allocate);
+  if (error == ENOSPC && owner_.AwaitFreedSpace()) sched::Offload(allocate);
   if (error) return FromHost(error);
   owner_.AfterHostWrite(ctx, mode & FALLOC_FL_KEEP_SIZE ? 0 : offset + length);
   return Ok();
@@ -85,13 +88,17 @@ Result<size_t> HostFile::CopyRangeFrom(const OpContext& ctx, FileDescription& so
   int error = 0;
   auto copy = [&] {
     moved = copy_file_range(source.host_fd(), &in, fd_->get(), &out, n, 0);
-    if (moved < 0) error = errno;
+    error = moved < 0 ? errno : 0;
   };
-  if (n > kLongTransfer) {
-    sched::Offload(copy);
-  } else {
-    copy();
-  }
+  auto run = [&] {
+    if (n > kLongTransfer) {
+      sched::Offload(copy);
+    } else {
+      copy();
+    }
+  };
+  run();
+  if (error == ENOSPC && owner_.AwaitFreedSpace()) run();
   // What the host's file systems or our own filter cannot do goes through a buffer.
   if (error == EINVAL || error == ENOSYS || error == EOPNOTSUPP || error == EPERM) {
     return Errno::kEXDEV;

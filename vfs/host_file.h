@@ -29,6 +29,9 @@ class HostFileOwner {
   // Bytes were written up to `end`: mtime, ctime, size = max(size, end).
   virtual void AfterHostWrite(const OpContext& ctx, uint64_t end) = 0;
   virtual void AfterHostRead(const OpContext& ctx) = 0;  // atime, as the mount's policy says
+  // The host said ENOSPC: waits until what was given up lately is free, and says whether there was
+  // something, so that another attempt is worth it. May park. Default: no.
+  virtual bool AwaitFreedSpace() { return false; }
   // The fd to map. `shared_writable`: writes will bypass us, size and times are the host's from now
   // on; seals say EPERM. Else an fd that cannot be written through (mm/mapped_file.h). May park.
   // `opened` is the description's own fd.

@@ -141,6 +141,32 @@ Result<> OverlayInode::Prefetch(const vfs::OpContext& caller,
   return Ok();
 }
 
+void OverlayInode::NamesChanged() {
+  std::shared_ptr<const Entries> dropped;
+  MutexLock lock(mutex_);
+  dropped.swap(listing_);
+  ++changes_;
+}
+
+Result<std::shared_ptr<const OverlayInode::Entries>> OverlayInode::Listing() {
+  constexpr size_t kKept = 4096;
+  uint64_t changes;
+  {
+    MutexLock lock(mutex_);
+    if (listing_) return listing_;
+    changes = changes_;
+  }
+  auto fresh = std::make_shared<Entries>();
+  TRY(List([&](Entry&& e) {
+    fresh->push_back(std::move(e));
+    return true;
+  }));
+  std::shared_ptr<const Entries> listing = std::move(fresh);
+  MutexLock lock(mutex_);
+  if (changes == changes_ && listing->size() <= kKept) listing_ = listing;
+  return listing;
+}
+
 Result<> OverlayInode::List(absl::FunctionRef<bool(Entry&&)> visit) {
   const vfs::OpContext ctx = overlay().Internal();
   std::vector<std::pair<RefPtr<Inode>, bool>> layers;

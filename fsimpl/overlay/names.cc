@@ -1,4 +1,5 @@
 // OverlayInode: making and removing names.
+#include "absl/cleanup/cleanup.h"
 #include "fsimpl/overlay/overlay_inode.h"
 #include "vfs/file_description.h"
 
@@ -16,6 +17,7 @@ Result<RefPtr<vfs::Inode>> OverlayInode::Make(std::string_view name, MakeFn make
   TRY(EnsureUpper());
   Inode& dir = *upper();
   sched::FiberMutexLock lock(dir.dir_mutex());
+  auto changed = absl::MakeCleanup([this] { NamesChanged(); });
   bool hidden = false;
   if (!lowers_.empty()) {
     RefPtr<Inode> there = TRY(RealLookupLocked(ctx, dir, name));
@@ -152,6 +154,7 @@ Result<> OverlayInode::Remove(std::string_view name, OverlayInode& victim) {
   if (!overlay().has_upper()) return Errno::kEROFS;
   const bool hide = TRY(LowerHas(name));
   if (hide) TRY(EnsureUpper());
+  auto changed = absl::MakeCleanup([this] { NamesChanged(); });
   if (victim.IsDir()) TRY(victim.ClearWhiteouts());
   sched::FiberMutexLock victim_lock(victim.copy_mutex_);
   TRY(victim.BeforeNameGoes());

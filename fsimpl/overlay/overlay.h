@@ -9,7 +9,7 @@
 // dentries, and nobody else may change them meanwhile. The on-disk format is the kernel's: a
 // whiteout is a character device 0/0, an opaque directory has trusted.overlay.opaque=y (the upper
 // layer decides where it keeps what the host cannot: the gofer's mapped attributes), a directory of
-// a lower layer that is renamed is EXDEV, which mv(1) handles.
+// a lower layer that is renamed has trusted.overlay.redirect, as with redirect_dir=on.
 //
 // A file that was opened for reading before it was copied up reads the upper file from then on:
 // unlike the kernel's, an old descriptor never shows stale content. (Memory mapped before the copy

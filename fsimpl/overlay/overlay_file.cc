@@ -105,9 +105,8 @@ class OverlayDirectory final : public vfs::DirectoryFile {
 
  private:
   Result<> Begin(const vfs::OpContext& ctx) {
-    entries_.clear();
+    listed_.reset();
     through_.Reset();
-    listed_ = false;
     if (!overlay_inode_.upper() && overlay_inode_.lowers().size() == 1) {
       bool is_upper;
       vfs::Location at{nullptr, overlay_inode_.RealDentry(&is_upper)};
@@ -116,17 +115,13 @@ class OverlayDirectory final : public vfs::DirectoryFile {
         return Ok();
       }
     }
-    TRY(overlay_inode_.List([&](OverlayInode::Entry&& e) {
-      entries_.push_back(std::move(e));
-      return true;
-    }));
-    listed_ = true;
+    listed_ = TRY(overlay_inode_.Listing());
     return Ok();
   }
 
   int64_t FromList(int64_t position, vfs::DirentSink sink) {
-    for (; position - 2 < static_cast<int64_t>(entries_.size()); ++position) {
-      const OverlayInode::Entry& e = entries_[position - 2];
+    for (; position - 2 < static_cast<int64_t>(listed_->size()); ++position) {
+      const OverlayInode::Entry& e = (*listed_)[position - 2];
       if (!sink({e.ino, position + 1, e.type, e.name})) break;
     }
     return position;
@@ -155,8 +150,7 @@ class OverlayDirectory final : public vfs::DirectoryFile {
   OverlayInode& overlay_inode_;
   // Under the position mutex.
   RefPtr<vfs::FileDescription> through_;
-  std::vector<OverlayInode::Entry> entries_;
-  bool listed_ = false;
+  std::shared_ptr<const OverlayInode::Entries> listed_;
 };
 
 }  // namespace

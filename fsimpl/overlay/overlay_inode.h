@@ -9,6 +9,7 @@
 // the other way.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,9 @@ class OverlayInode final : public vfs::Inode {
     uint64_t ino;
   };
   Result<> List(absl::FunctionRef<bool(Entry&&)> visit);
+  // All of them as they are now; kept until a name changes, when they are not too many.
+  using Entries = std::vector<Entry>;
+  Result<std::shared_ptr<const Entries>> Listing();
 
   Result<vfs::Attributes> GetAttr(const vfs::OpContext& ctx, vfs::AttrMask wanted) override;
   Result<> SetAttr(const vfs::OpContext& ctx, const vfs::SetAttributes& attrs) override;
@@ -93,6 +97,7 @@ class OverlayInode final : public vfs::Inode {
   Result<> CopyContent(Inode& to, uint64_t size);
   Result<> CopyXattrs(Inode& to);
   // names.cc, rename.cc
+  void NamesChanged();  // of this directory
   using MakeFn = absl::FunctionRef<Result<RefPtr<Inode>>(Inode& dir)>;
   Result<RefPtr<Inode>> Make(std::string_view name, MakeFn make);
   Result<> Remove(std::string_view name, OverlayInode& victim);
@@ -115,6 +120,8 @@ class OverlayInode final : public vfs::Inode {
 
   mutable Mutex mutex_;
   std::vector<Name> names_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const Entries> listing_ ABSL_GUARDED_BY(mutex_);  // of a directory
+  uint64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;                    // of its names
   int32_t link_change_ ABSL_GUARDED_BY(mutex_) = 0;             // of a file with a lower original
   uint32_t lower_links_ ABSL_GUARDED_BY(mutex_) = 0;            // the original's, once copied up
   RefPtr<vfs::Dentry> real_dentry_[2] ABSL_GUARDED_BY(mutex_);  // lower, upper

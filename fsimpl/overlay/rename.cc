@@ -1,6 +1,7 @@
 // OverlayInode: rename. vfs holds the overlay's rename mutex and both directories' dir_mutex.
 #include <linux/fs.h>
 
+#include "absl/cleanup/cleanup.h"
 #include "fsimpl/overlay/overlay_inode.h"
 
 namespace msentry::overlay {
@@ -52,6 +53,10 @@ Result<> OverlayInode::Rename(const vfs::OpContext&, std::string_view name, Inod
   const bool target_has_lower = TRY(to.LowerHas(new_name));
   TRY(EnsureUpper());
   TRY(to.EnsureUpper());
+  auto changed = absl::MakeCleanup([&] {
+    NamesChanged();
+    to.NamesChanged();
+  });
   if (replaced && !exchange && replaced->IsDir()) TRY(replaced->ClearWhiteouts());
   TRY(moved.PrepareMove(target_has_lower));
   if (exchange) TRY(replaced->PrepareMove(hide_source));

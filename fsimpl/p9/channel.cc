@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "sentry/base/log.h"
+#include "sentry/sched/idle.h"
 
 namespace msentry::p9 {
 namespace {
@@ -14,12 +15,17 @@ namespace {
 constexpr size_t kReceiveBuffer = 64 * 1024;
 constexpr size_t kMaxTags = 4096;        // requests at once; more callers than that get EIO
 constexpr size_t kMaxUnclaimedFds = 64;  // a peer that sends more is not ours
-constexpr int64_t kLaterNs = 20'000'000;
+constexpr int64_t kLaterNs = 5'000'000;
+constexpr size_t kLaterBytes = 32 * 1024;
 constexpr uint32_t kMaxErrno = 133;
 
+// A request that takes longer than this is not worth a worker's while.
+constexpr int64_t kWaitHereNs = 100'000;
+
+// Where guest, sentry and gofer have a CPU each.
 int64_t SpinNs() {
   cpu_set_t cpus;
-  if (sched_getaffinity(0, sizeof cpus, &cpus) < 0 || CPU_COUNT(&cpus) < 2) return 0;
+  if (sched_getaffinity(0, sizeof cpus, &cpus) < 0 || CPU_COUNT(&cpus) < 4) return 0;
   return 15'000;
 }
 
@@ -41,9 +47,10 @@ Result<std::unique_ptr<Channel>> Channel::Create(ScopedFd socket, sched::Schedul
       }
       c->Send({});
     });
-    channel->watch_ = TRY(
-        sched::HostFdWatch::Create(*scheduler, c->socket_.get(), EPOLLIN | EPOLLOUT | EPOLLRDHUP,
-                                   [c](uint32_t events) { c->OnSocketEvent(events); }));
+    channel->epoll_.Reset(epoll_create1(EPOLL_CLOEXEC));
+    if (!channel->epoll_) return FromHost(errno);
+    channel->watch_ = TRY(sched::HostFdWatch::Create(*scheduler, c->epoll_.get(), EPOLLIN,
+                                                     [c](uint32_t) { c->OnSocketEvent(); }));
   }
   return channel;
 }
@@ -96,6 +103,7 @@ void Channel::SendUnawaited(std::vector<uint8_t>& request) {
 }
 
 Result<> Channel::Exchange(std::vector<uint8_t>& request, uint8_t type, Response& response) {
+  exchanges_.fetch_add(1, std::memory_order_relaxed);
   Waiting waiting;
   waiting.response = &response;
   waiting.type = type;
@@ -118,43 +126,88 @@ Result<> Channel::Exchange(std::vector<uint8_t>& request, uint8_t type, Response
 }
 
 void Channel::Wait(Waiting& waiting) {
-  if (spin_ns_ > 0) {
-    int64_t end = sched::NowNs() + spin_ns_;
-    do {
-      Receive(false);
-      if (waiting.done.load(std::memory_order_acquire)) return;
-      __builtin_ia32_pause();
-    } while (sched::NowNs() < end);
-  }
-  while (!waiting.done.load(std::memory_order_acquire)) {
-    if (waiting.fiber != nullptr) {
-      {
-        MutexLock lock(mutex_);
-        if (waiting.done.load(std::memory_order_relaxed)) return;
-        waiting.parked = true;
-      }
-      sched::Park();
-      MutexLock lock(mutex_);
-      waiting.parked = false;
-    } else {
+  if (waiting.fiber == nullptr) {
+    while (!waiting.done.load(std::memory_order_acquire)) {
       struct pollfd wait = {.fd = socket_.get(), .events = POLLIN};
       // Another thread may take our reply off the socket: look up now and then.
       poll(&wait, 1, 10);
-      Receive(false);
+      TryReceive();
       MutexLock lock(send_mutex_);
       FlushBacklog();
     }
+    return;
+  }
+  if (sched::NothingElseToRun() && !waiting_here_.exchange(true, std::memory_order_acquire)) {
+    WaitHere(waiting);
+    waiting_here_.store(false, std::memory_order_release);
+  }
+  if (!waiting.done.load(std::memory_order_acquire)) ParkUntilDone(waiting);
+}
+
+// One caller at a time, so that a reply wakes only one. Ends when the reply is there, or other
+// work.
+void Channel::WaitHere(Waiting& waiting) {
+  const int64_t start = sched::NowNs();
+  for (int64_t now = start; now - start < spin_ns_; now = sched::NowNs()) {
+    TryReceiveFor(waiting);
+    if (waiting.done.load(std::memory_order_acquire) || !sched::NothingElseToRun()) return;
+    __builtin_ia32_pause();
+  }
+  const int64_t end = start + kWaitHereNs;
+  for (int64_t now = start; now < end; now = sched::NowNs()) {
+    struct pollfd wait = {.fd = socket_.get(), .events = POLLIN};
+    timespec left{0, end - now};
+    ppoll(&wait, 1, &left, nullptr);
+    TryReceiveFor(waiting);
+    if (waiting.done.load(std::memory_order_acquire) || !sched::NothingElseToRun()) return;
+  }
+}
+
+void Channel::ParkUntilDone(Waiting& waiting) {
+  parked_.fetch_add(1, std::memory_order_seq_cst);
+  UpdateInterest();
+  while (!waiting.done.load(std::memory_order_acquire)) {
+    {
+      MutexLock lock(mutex_);
+      if (waiting.done.load(std::memory_order_relaxed)) break;
+      waiting.parked = true;
+    }
+    sched::Park();
+    MutexLock lock(mutex_);
+    waiting.parked = false;
+  }
+  parked_.fetch_sub(1, std::memory_order_seq_cst);
+}
+
+void Channel::UpdateInterest() {
+  if (!watch_) return;
+  MutexLock lock(interest_mutex_);
+  uint32_t wanted = 0;
+  if (parked_.load(std::memory_order_seq_cst) > 0) wanted |= EPOLLIN | EPOLLRDHUP;
+  if (have_backlog_.load(std::memory_order_seq_cst)) wanted |= EPOLLOUT;
+  if (wanted == interest_) return;
+  // Not EPOLL_CTL_MOD: nobody collects events here, and only a new member says that it is ready.
+  if (interest_ != 0) epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, socket_.get(), nullptr);
+  interest_ = wanted;
+  struct epoll_event event = {.events = wanted, .data = {}};
+  if (wanted != 0 && epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, socket_.get(), &event) < 0) {
+    Die("the host cannot watch it");
   }
 }
 
 void Channel::SendLater(std::span<const uint8_t> messages) {
-  MutexLock lock(send_mutex_);
-  if (dead_.load(std::memory_order_relaxed)) return;
-  later_.insert(later_.end(), messages.begin(), messages.end());
-  if (timer_ && !timer_armed_) {
-    timer_armed_ = true;
-    timer_->Arm(sched::NowNs() + kLaterNs);
+  bool enough;
+  {
+    MutexLock lock(send_mutex_);
+    if (dead_.load(std::memory_order_relaxed)) return;
+    later_.insert(later_.end(), messages.begin(), messages.end());
+    enough = later_.size() >= kLaterBytes;
+    if (timer_ && !timer_armed_ && !enough) {
+      timer_armed_ = true;
+      timer_->Arm(sched::NowNs() + kLaterNs);
+    }
   }
+  if (enough) Send({});
 }
 
 void Channel::Send(std::span<const uint8_t> bytes) {
@@ -183,15 +236,18 @@ void Channel::Send(std::span<const uint8_t> bytes) {
   }
   // The rest goes when the socket takes more (OnSocketEvent). An error shows up there as well: the
   // receiving side sees the end of the stream.
+  have_backlog_.store(true, std::memory_order_seq_cst);
   size_t sent = n > 0 ? static_cast<size_t>(n) : 0;
   size_t from_later = std::min(sent, later_.size());
   backlog_.assign(later_.begin() + static_cast<ptrdiff_t>(from_later), later_.end());
   std::span<const uint8_t> rest = bytes.subspan(sent - from_later);
   backlog_.insert(backlog_.end(), rest.begin(), rest.end());
   later_.clear();
+  UpdateInterest();
 }
 
 void Channel::FlushBacklog() {
+  if (backlog_.empty()) return;
   size_t sent = 0;
   while (sent < backlog_.size()) {
     ssize_t n = send(socket_.get(), backlog_.data() + sent, backlog_.size() - sent,
@@ -201,28 +257,34 @@ void Channel::FlushBacklog() {
     sent += static_cast<size_t>(n);
   }
   backlog_.erase(backlog_.begin(), backlog_.begin() + static_cast<ptrdiff_t>(sent));
+  if (backlog_.empty()) have_backlog_.store(false, std::memory_order_seq_cst);
 }
 
-void Channel::OnSocketEvent(uint32_t events) {
-  if ((events & EPOLLOUT) != 0) {
+void Channel::OnSocketEvent() {
+  {
     MutexLock lock(send_mutex_);
-    if (!backlog_.empty()) FlushBacklog();
+    FlushBacklog();
   }
-  Receive(true);
+  {
+    MutexLock lock(receive_mutex_);
+    ReceiveLocked(nullptr);
+  }
+  UpdateInterest();
 }
 
-bool Channel::Receive(bool wait_for_lock) {
-  if (wait_for_lock) {
-    receive_mutex_.Lock();
-  } else if (!receive_mutex_.TryLock()) {
-    return false;
-  }
-  ReceiveLocked();
+void Channel::TryReceive() {
+  if (!receive_mutex_.TryLock()) return;
+  ReceiveLocked(nullptr);
   receive_mutex_.Unlock();
-  return true;
 }
 
-void Channel::ReceiveLocked() {
+void Channel::TryReceiveFor(Waiting& waiting) {
+  if (!receive_mutex_.TryLock()) return;
+  ReceiveLocked(&waiting);
+  receive_mutex_.Unlock();
+}
+
+void Channel::ReceiveLocked(const Waiting* until) {
   if (dead_.load(std::memory_order_acquire)) return;
   if (buffer_.empty()) buffer_.resize(kReceiveBuffer);
   for (;;) {
@@ -258,6 +320,7 @@ void Channel::ReceiveLocked() {
     end_ += static_cast<size_t>(n);
     bool filled = end_ == buffer_.size();
     if (!Deliver()) return;
+    if (until != nullptr && until->done.load(std::memory_order_acquire)) return;
     // A short read without an fd emptied the socket; the next edge brings what comes later.
     if (!filled && msg.msg_controllen == 0) return;
   }
@@ -292,12 +355,24 @@ bool Channel::Deliver() {
     {
       MutexLock lock(mutex_);
       uint16_t tag = header.tag;
+      if (tag == kNoTag && negotiated_.load(std::memory_order_relaxed)) {
+        // The only answer to what wants none.
+        Rlerror error;
+        if (header.type != Rlerror::kType || !Decode(body, error)) {
+          violation = "an answer to nothing";
+        } else if (refusals_.fetch_add(1, std::memory_order_acq_rel) < 10) {
+          LogWarning("p9: the host did not remove a file that is gone for the sandbox: error %u",
+                     error.ecode);
+        }
+      }
       // Tversion's answer, or the refusal of it: it travels alone, as the first tag.
       if (tag == kNoTag && (header.type == Rversion::kType || header.type == Rlerror::kType)) {
         tag = 0;
       }
       Waiting* waiting = tag < by_tag_.size() ? by_tag_[tag] : nullptr;
-      if (waiting == nullptr || waiting->done.load(std::memory_order_relaxed)) {
+      if (tag == kNoTag) {
+        // said above
+      } else if (waiting == nullptr || waiting->done.load(std::memory_order_relaxed)) {
         violation = "a reply nobody waits for";
       } else if (waiting == &discard_) {
         by_tag_[tag] = nullptr;

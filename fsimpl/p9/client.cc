@@ -55,9 +55,36 @@ bool ForgetSomeFiles() {
   return cache.size() < size;
 }
 
+Mutex clients_mutex;
+std::vector<Client*>& Clients() ABSL_EXCLUSIVE_LOCKS_REQUIRED(clients_mutex) {
+  static auto* clients = new std::vector<Client*>;
+  return *clients;
+}
+
 }  // namespace
 
 bool HostFstat(int fd, struct stat* st) { return syscall(SYS_fstat, fd, st) == 0; }
+
+Client::Client() {
+  MutexLock lock(clients_mutex);
+  Clients().push_back(this);
+}
+
+Client::~Client() {
+  MutexLock lock(clients_mutex);
+  std::erase(Clients(), this);
+}
+
+void Client::SettleAll() {
+  std::vector<Client*> clients;
+  {
+    MutexLock lock(clients_mutex);
+    clients = Clients();
+  }
+  for (Client* client : clients) {
+    if (client->alive()) (void)client->AwaitClunks();
+  }
+}
 
 Result<std::shared_ptr<Client>> Client::Connect(ScopedFd socket, sched::Scheduler* scheduler,
                                                 const ConnectOptions& options) {
@@ -111,6 +138,7 @@ void Client::FreeFids(FidNumber first, size_t count) {
 
 void Client::Clunk(FidNumber first, size_t count) {
   if (count == 0 || !alive()) return;
+  clunked_.store(true, std::memory_order_release);
   std::vector<uint8_t> bytes;
   if (extended_) {
     Tclunks clunks;
@@ -126,6 +154,14 @@ void Client::Clunk(FidNumber first, size_t count) {
     channel_->SendUnawaited(bytes);
   }
   FreeFids(first, count);
+}
+
+bool Client::AwaitClunks() {
+  if (!clunked_.exchange(false, std::memory_order_acq_rel)) return false;
+  // Clunks are done before anything that comes after them; an empty one is answered.
+  Response response;
+  if (extended_) return channel_->Call<Tclunks, Rclunks>({}, response).ok();
+  return channel_->Call<Tflush, Rflush>({.oldtag = kNoTag}, response).ok();
 }
 
 Result<NewFile> Client::Attach(std::string_view aname) {

@@ -60,8 +60,12 @@ class Client {
   static Result<std::shared_ptr<Client>> Connect(ScopedFd socket, sched::Scheduler* scheduler,
                                                  const ConnectOptions& options);
 
+  ~Client();
+  static void SettleAll();
+
   bool alive() const { return channel_->alive(); }
   bool extended() const { return extended_; }
+  uint64_t exchanges() const { return channel_->exchanges(); }
 
   Result<NewFile> Attach(std::string_view aname);
   Result<Walked> Walk(FidNumber from, std::span<const std::string_view> names);
@@ -81,6 +85,10 @@ class Client {
                            uint32_t gid, uint64_t rdev, std::string_view target);
   Result<> Link(FidNumber dir, std::string_view name, FidNumber target);
   Result<> Unlink(FidNumber dir, std::string_view name, bool directory);
+  // Removes a name that is there, of a file that is no directory, without waiting: everything that
+  // is asked later sees it gone. False: it cannot be done so now. A failure counts as a refusal.
+  bool UnlinkLater(FidNumber dir, std::string_view name);
+  uint32_t refusals() const { return channel_->refusals(); }
   // `moved` is a fid of the file itself.
   Result<> Rename(FidNumber old_dir, std::string_view old_name, FidNumber moved, FidNumber new_dir,
                   std::string_view new_name, uint32_t flags);
@@ -104,9 +112,12 @@ class Client {
 
   // Gives fids back. Never parks: the message goes with the next one.
   void Clunk(FidNumber first, size_t count = 1);
+  // Returns when the server has let go of all that was clunked so far; false: nothing was since
+  // the last time.
+  bool AwaitClunks();
 
  private:
-  Client() = default;
+  Client();
   Result<> Negotiate(const ConnectOptions& options);
   // Consecutive unused numbers, as many of `count` as there are in a row (at least one), or ENFILE.
   Result<FidNumber> AllocateFids(size_t* count);
@@ -127,6 +138,7 @@ class Client {
   std::unique_ptr<Channel> channel_;
   bool extended_ = false;  // fixed after Negotiate
   uint32_t msize_ = kMinMsize;
+  std::atomic<bool> clunked_{false};  // since AwaitClunks()
   Mutex mutex_;
   FidNumber next_fid_ ABSL_GUARDED_BY(mutex_) = 1;
   std::deque<FidNumber> freed_ ABSL_GUARDED_BY(mutex_);  // kept once numbers run short

@@ -150,6 +150,15 @@ Result<> Client::Unlink(FidNumber dir, std::string_view name, bool directory) {
   return Ok();
 }
 
+bool Client::UnlinkLater(FidNumber dir, std::string_view name) {
+  if (!extended_ || !alive() || channel_->Congested()) return false;
+  std::vector<uint8_t> bytes;
+  Encode(bytes, kNoTag, Tunlinkat{.dfid = dir, .name = {name}, .flags = 0});
+  clunked_.store(true, std::memory_order_release);
+  channel_->SendLater(bytes);
+  return true;
+}
+
 Result<> Client::Rename(FidNumber old_dir, std::string_view old_name, FidNumber moved,
                         FidNumber new_dir, std::string_view new_name, uint32_t flags) {
   Response response;

@@ -92,6 +92,8 @@ Result<RefPtr<vfs::FileSystem>> NewFileSystem(std::shared_ptr<Client> client,
   return RefPtr<vfs::FileSystem>(TRY(P9FileSystem::Create(std::move(client), options)));
 }
 
+void Settle() { Client::SettleAll(); }
+
 bool IsAlive(const Client& client) { return client.alive(); }
 
 void SetFdCacheLimit(size_t fds) { FdCache::Get().SetLimit(fds); }

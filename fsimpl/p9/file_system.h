@@ -22,6 +22,7 @@ class P9FileSystem : public vfs::FileSystem {
 
   Client& client() const { return *client_; }
   bool caching() const { return options_.cache == CachePolicy::kFscache; }
+  bool read_only() const { return options_.read_only; }
 
   // The inode of a file just walked to or made: the one that is known already (then `fid` is given
   // back), or a new one that owns `fid`. `target`: of a link, when known.

@@ -151,13 +151,21 @@ Result<> P9Inode::SetAttr(const vfs::OpContext&, const vfs::SetAttributes& a) {
 }
 
 Result<RefPtr<vfs::Inode>> P9Inode::Lookup(const vfs::OpContext&, std::string_view name) {
+  if (KnownAbsent(name)) return Errno::kENOENT;
   Walked walked = TRY(client().Walk(fid_, {&name, 1}));
-  if (walked.attrs.empty()) return walked.error;
+  if (walked.attrs.empty()) {
+    if (walked.error == Errno::kENOENT) CountMiss();
+    return walked.error;
+  }
   return RefPtr<vfs::Inode>(p9fs().InodeFor(walked.first, walked.attrs[0], walked.target));
 }
 
 Result<> P9Inode::Prefetch(const vfs::OpContext&, std::span<const std::string_view> names,
                            std::vector<vfs::PrefetchedName>* found) {
+  if (KnownAbsent(names[0])) {
+    found->push_back({nullptr});
+    return Ok();
+  }
   Walked walked = TRY(client().Walk(fid_, names));
   for (size_t i = 0; i < walked.attrs.size(); ++i) {
     bool last = i + 1 == walked.attrs.size();
@@ -166,6 +174,12 @@ Result<> P9Inode::Prefetch(const vfs::OpContext&, std::span<const std::string_vi
         {p9fs().InodeFor(fid, walked.attrs[i], last ? std::string_view(walked.target) : "")});
   }
   if (walked.error == Errno::kENOENT) {
+    // Deeper directories are not locked by anybody: only where nothing ever changes.
+    if (walked.attrs.empty()) {
+      CountMiss();
+    } else if (p9fs().read_only()) {
+      static_cast<P9Inode*>(found->back().inode.get())->CountMiss();
+    }
     found->push_back({nullptr});
   } else if (walked.attrs.empty()) {
     return walked.error;

@@ -1,9 +1,9 @@
 // P9Inode: a file on the host. Owns a fid of it as long as it lives.
 //
 // Caches, under mutex_ (never held across a message): attributes, up to two donated host fds, a
-// directory's listing, whether there are extended attributes at all. With cache=fscache they are
-// believed until we change something ourselves; with remote_revalidating attributes are asked for
-// again and listings are not kept.
+// directory's listing and names, whether there are extended attributes at all. With cache=fscache
+// they are believed until we change something ourselves; with remote_revalidating attributes are
+// asked for again and neither listings nor names are kept.
 //
 // Size, blocks, link count and times are the host's: after a change through a donated fd they are
 // read back from that fd with fstat(2) when somebody asks, which is no message.
@@ -14,6 +14,7 @@
 #include <string>
 
 #include "fsimpl/p9/client.h"
+#include "fsimpl/p9/dir_names.h"
 #include "fsimpl/p9/fd_cache.h"
 #include "fsimpl/p9/file_system.h"
 #include "fsimpl/p9/listing.h"
@@ -73,6 +74,7 @@ class P9Inode final : public vfs::Inode, public vfs::HostFileOwner {
   // vfs::HostFileOwner
   void AfterHostWrite(const vfs::OpContext& ctx, uint64_t end) override;
   void AfterHostRead(const vfs::OpContext& ctx) override;
+  bool AwaitFreedSpace() override { return client().AwaitClunks(); }
   Result<RefPtr<vfs::HostFd>> FdForMapping(const RefPtr<vfs::HostFd>& opened,
                                            bool shared_writable) override;
   Result<uint64_t> HostFileSize(const vfs::OpContext& ctx) override;
@@ -87,8 +89,17 @@ class P9Inode final : public vfs::Inode, public vfs::HostFileOwner {
   Result<RefPtr<vfs::HostFd>> HostFdFor(int access_mode);
   RefPtr<vfs::HostFd> AnyFd();
   void KeepFd(RefPtr<vfs::HostFd> fd, int access_mode);
-  // Names in this directory changed.
-  void Changed();
+  // Names in this directory changed: `update` brings names_ up to date.
+  void Changed(absl::FunctionRef<void(DirNames&)> update);
+  // A change of names failed: what is there now is the server's secret.
+  void ChangeFailed();
+  // The server knows no such name: after some of these we ask for all names. dir_mutex held, or
+  // nobody can change this directory.
+  void CountMiss();
+  bool KnownAbsent(std::string_view name);
+  // Nobody has this file open and it has one name: nobody can tell when exactly that goes. Gives up
+  // the fds that we keep.
+  bool LeaveUnseen();
   Result<RefPtr<vfs::Inode>> MakeNode(std::string_view name, uint32_t mode, uint64_t rdev,
                                       std::string_view target, NewOwner owner);
   Result<> Remove(std::string_view name, vfs::Inode& victim, bool directory);
@@ -111,6 +122,8 @@ class P9Inode final : public vfs::Inode, public vfs::HostFileOwner {
   bool write_fd_reads_ ABSL_GUARDED_BY(mutex_) = true;
   std::shared_ptr<const Listing> listing_ ABSL_GUARDED_BY(mutex_);
   uint64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;  // of the directory, for the listing's sake
+  DirNames names_ ABSL_GUARDED_BY(mutex_);
+  uint32_t names_refusals_ ABSL_GUARDED_BY(mutex_) = 0;  // of the client, when names_ was true
   FdCacheHook hook_;
 };
 

@@ -9,6 +9,14 @@ constexpr size_t kMaxBytes = 512u << 20;
 }  // namespace
 
 Result<std::shared_ptr<const Listing>> Listing::Fetch(Client& client, FidNumber dir) {
+  return Fetch(client, dir, false);
+}
+
+Result<std::shared_ptr<const Listing>> Listing::FetchSmall(Client& client, FidNumber dir) {
+  return Fetch(client, dir, true);
+}
+
+Result<std::shared_ptr<const Listing>> Listing::Fetch(Client& client, FidNumber dir, bool small) {
   auto listing = std::make_shared<Listing>();
   uint64_t offset = 0;
   for (;;) {
@@ -29,6 +37,7 @@ Result<std::shared_ptr<const Listing>> Listing::Fetch(Client& client, FidNumber 
     }
     listing->bytes_.insert(listing->bytes_.end(), chunk.begin(), chunk.end());
     if (at_end) break;
+    if (small && offset != 0) return std::shared_ptr<const Listing>();
     if (last == offset) return Errno::kEIO;  // no progress
     offset = last;
   }

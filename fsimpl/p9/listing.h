@@ -14,6 +14,8 @@ class Listing {
  public:
   // Reads all of it.
   static Result<std::shared_ptr<const Listing>> Fetch(Client& client, FidNumber dir);
+  // Null when it does not fit into one message.
+  static Result<std::shared_ptr<const Listing>> FetchSmall(Client& client, FidNumber dir);
 
   size_t size() const { return starts_.size(); }
   // Views into this listing.
@@ -21,6 +23,8 @@ class Listing {
   size_t bytes() const { return bytes_.size() + starts_.size() * sizeof(uint32_t); }
 
  private:
+  static Result<std::shared_ptr<const Listing>> Fetch(Client& client, FidNumber dir, bool small);
+
   std::vector<uint8_t> bytes_;
   std::vector<uint32_t> starts_;
 };

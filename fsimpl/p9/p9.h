@@ -55,6 +55,10 @@ Result<RefPtr<vfs::FileSystem>> NewFileSystem(std::shared_ptr<Client> client,
 // Whether the connection still works; false for good once it failed.
 bool IsAlive(const Client& client);
 
+// Before the process ends: returns when the servers have done everything that they were sent
+// without waiting. On a thread that is no fiber.
+void Settle();
+
 // At most this many donated host fds are kept open by all file systems of this process together for
 // files that no guest has open (default 1024; raise with RLIMIT_NOFILE).
 void SetFdCacheLimit(size_t fds);

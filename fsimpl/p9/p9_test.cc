@@ -257,6 +257,141 @@ INSTANTIATE_TEST_SUITE_P(
                       Mode{"plain_revalidating", false, CachePolicy::kRemoteRevalidating}),
     [](const auto& info) { return std::string(info.param.name); });
 
+// How many messages somebody waits for.
+class Messages {
+ public:
+  explicit Messages(World& w) : w_(w), before_(w.client->exchanges()) {}
+  uint64_t sent() const { return w_.client->exchanges() - before_; }
+
+ private:
+  World& w_;
+  const uint64_t before_;
+};
+
+TEST(P9Messages, WhatIsKnownIsNotAskedAgain) {
+  Bed bed({});
+  mkdir((bed.dir + "/d").c_str(), 0755);
+  WriteHost(bed.dir + "/d/f", "x");
+  bed.Run([&](World& w) {
+    auto once = [&] {
+      MUST(vfs::Stat(w.Walk(), "/d/f", 0));
+      EXPECT_EQ(ErrorOf(vfs::Stat(w.Walk(), "/d/none", 0)), Errno::kENOENT);
+      EXPECT_EQ(MUST(ReadAll(w, "/d/f")), "x");
+      MUST(OpenFile(w, "/d/f", O_RDWR));
+      EXPECT_EQ(Names(w, "/d").size(), 3u);
+    };
+    once();
+    Messages messages(w);
+    for (int i = 0; i < 10; ++i) once();
+    EXPECT_EQ(messages.sent(), 0u);
+  });
+}
+
+TEST(P9Messages, NamesThatAreNotThereAreKnownAtOnce) {
+  Bed bed({});
+  for (int i = 0; i < 100; ++i) WriteHost(bed.dir + "/f" + std::to_string(i), "");
+  bed.Run([&](World& w) {
+    Messages messages(w);
+    for (int i = 0; i < 100; ++i) {
+      EXPECT_EQ(ErrorOf(vfs::Stat(w.Walk(), "/x" + std::to_string(i), 0)), Errno::kENOENT);
+    }
+    EXPECT_LE(messages.sent(), 6u);  // some questions, then a listing
+    MUST(vfs::Mkdir(w.Walk(), "/new", 0755));
+    Messages in_new(w);
+    for (int i = 0; i < 100; ++i) {
+      EXPECT_EQ(ErrorOf(vfs::Stat(w.Walk(), "/new/x" + std::to_string(i), 0)), Errno::kENOENT);
+    }
+    EXPECT_EQ(in_new.sent(), 0u);
+    MUST(vfs::Stat(w.Walk(), "/f99", 0));
+  });
+}
+
+TEST(P9Messages, MakingAFileTakesOneRemovingItNone) {
+  Bed bed({});
+  bed.Run([&](World& w) {
+    MUST(vfs::Mkdir(w.Walk(), "/d", 0755));
+    Messages messages(w);
+    for (int i = 0; i < 10; ++i) {
+      std::string name = "/d/" + std::to_string(i);
+      auto file = MUST(OpenFile(w, name, O_RDWR | O_CREAT | O_EXCL));
+      EXPECT_EQ(MUST(WriteAt(w, *file, "data", 0)), 4u);
+      EXPECT_EQ(MUST(vfs::GetAttr(*w.ctx, *file)).size, 4u);
+      file.Reset();
+      MUST(vfs::Unlink(w.Walk(), name));
+      EXPECT_EQ(ErrorOf(vfs::Stat(w.Walk(), name, 0)), Errno::kENOENT);
+    }
+    EXPECT_EQ(messages.sent(), 10u);
+    // Somebody looks: it has to be gone.
+    auto file = MUST(OpenFile(w, "/d/open", O_RDWR | O_CREAT | O_EXCL));
+    MUST(vfs::Unlink(w.Walk(), "/d/open"));
+    EXPECT_EQ(messages.sent(), 12u);
+    EXPECT_EQ(MUST(vfs::GetAttr(*w.ctx, *file)).nlink, 0u);
+    auto again = MUST(OpenFile(w, "/d/again", O_RDWR | O_CREAT | O_EXCL));
+    again.Reset();
+    MUST(vfs::Link(w.Walk(), "/d/again", 0, w.Walk(), "/d/link"));
+    MUST(vfs::Unlink(w.Walk(), "/d/again"));
+    EXPECT_EQ(MUST(vfs::Stat(w.Walk(), "/d/link", 0)).nlink, 1u);
+    // What was not waited for happens before what comes later, and before the end.
+    MUST(vfs::Unlink(w.Walk(), "/d/link"));
+    MUST(vfs::Rmdir(w.Walk(), "/d"));
+    MUST(OpenFile(w, "/last", O_WRONLY | O_CREAT));
+    MUST(vfs::Unlink(w.Walk(), "/last"));
+    MUST(w.fs->Sync(*w.ctx));
+    EXPECT_EQ(access((bed.dir + "/last").c_str(), F_OK), -1);
+  });
+}
+
+// The host has removed it already: the sandbox hears it later, and trusts its memory no more.
+TEST(P9Messages, ARefusedRemovalIsNoticed) {
+  Bed bed({});
+  bed.Run([&](World& w) {
+    MUST(vfs::Mkdir(w.Walk(), "/d", 0755));
+    MUST(OpenFile(w, "/d/f", O_WRONLY | O_CREAT));
+    ASSERT_EQ(unlink((bed.dir + "/d/f").c_str()), 0);
+    WriteHost(bed.dir + "/d/other", "");
+    MUST(vfs::Unlink(w.Walk(), "/d/f"));
+    MUST(w.fs->Sync(*w.ctx));
+    EXPECT_EQ(w.client->refusals(), 1u);
+    MUST(vfs::Stat(w.Walk(), "/d/other", 0));
+    MUST(OpenFile(w, "/d/f", O_WRONLY | O_CREAT | O_EXCL));
+  });
+}
+
+// What is known of a directory's names follows every kind of change.
+TEST(P9Messages, KnownNamesFollowChanges) {
+  Bed bed({});
+  bed.Run([&](World& w) {
+    auto walk = w.Walk();
+    MUST(vfs::Mkdir(walk, "/d", 0755));
+    MUST(vfs::Mkdir(walk, "/e", 0755));
+    MUST(OpenFile(w, "/d/a", O_WRONLY | O_CREAT));
+    MUST(vfs::Link(walk, "/d/a", 0, walk, "/e/b"));
+    MUST(vfs::Symlink(walk, "a", "/d/s"));
+    MUST(vfs::Mkdir(walk, "/d/sub", 0755));
+    MUST(vfs::Rename(walk, "/d/a", walk, "/e/c", 0));
+    MUST(vfs::Rename(walk, "/d/s", walk, "/e/b", RENAME_EXCHANGE));
+    auto exists = [&](std::string_view path) {
+      w.root.dentry->PruneChildren();  // forget the dentries, not the directories in use
+      return vfs::Stat(walk, path, 0).ok();
+    };
+    auto d = MUST(OpenFile(w, "/d", O_RDONLY | O_DIRECTORY));
+    auto e = MUST(OpenFile(w, "/e", O_RDONLY | O_DIRECTORY));
+    EXPECT_FALSE(exists("/d/a"));
+    EXPECT_TRUE(exists("/d/s"));
+    EXPECT_TRUE(exists("/d/sub"));
+    EXPECT_TRUE(exists("/e/b"));
+    EXPECT_TRUE(exists("/e/c"));
+    MUST(vfs::Unlink(walk, "/e/c"));
+    MUST(vfs::Rmdir(walk, "/d/sub"));
+    EXPECT_FALSE(exists("/e/c"));
+    EXPECT_FALSE(exists("/d/sub"));
+    // A change that fails: asked again.
+    ASSERT_EQ(mkdir((bed.dir + "/d/host").c_str(), 0755), 0);
+    EXPECT_EQ(ErrorOf(vfs::Mkdir(walk, "/d/host", 0755)), Errno::kEEXIST);
+    EXPECT_TRUE(exists("/d/host"));
+  });
+}
+
 TEST(P9Revalidating, HostChangesShow) {
   Bed bed({.cache = CachePolicy::kRemoteRevalidating});
   WriteHost(bed.dir + "/f", "old");
@@ -326,6 +461,23 @@ TEST(P9Limits, GoferRunsOutOfFds) {
     }
     EXPECT_EQ(MUST(ReadAll(w, "/f7")), "x");
     EXPECT_EQ(Names(w, "/").size(), 2002u);
+  });
+}
+
+// Overlay makes them as root, whom an ordinary user's gofer may not know.
+TEST(P9Mapped, WhiteoutsNeedNoOwner) {
+  if (getuid() != 0) GTEST_SKIP() << "needs to become another user";
+  constexpr uint32_t kNobody = 65534;
+  Bed bed({.attributes = gofer::AttributePolicy::kMapped,
+           .uid = kNobody,
+           .uid_map = {{.inside = kNobody, .outside = kNobody, .count = 1}},
+           .gid_map = {{.inside = kNobody, .outside = kNobody, .count = 1}}});
+  bed.Run([&](World& w) {
+    MUST(vfs::Mknod(w.Walk(), "/white", S_IFCHR, 0));
+    vfs::Attributes attr = MUST(vfs::Stat(w.Walk(), "/white", 0));
+    EXPECT_EQ(attr.mode, uint32_t{S_IFCHR});
+    EXPECT_EQ(attr.rdev, 0u);
+    EXPECT_EQ(ErrorOf(vfs::Mknod(w.Walk(), "/null", S_IFCHR | 0600, vfs::MakeDev(1, 3))), Errno{});
   });
 }
 

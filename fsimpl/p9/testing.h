@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@ struct BedOptions {
   bool unconfined = false;
   uint64_t fd_limit = 0;  // of the gofer, when not 0; root's gofer would raise it again
   std::string directory;  // served instead of a new temporary one
+  std::vector<std::string> subdirectories;  // made, and served as attach points of their own too
   std::vector<gofer::IdRange> uid_map, gid_map;
 };
 
@@ -46,6 +48,9 @@ class Bed {
       CHECK(chmod(name, 0755) == 0);
       if (options_.uid != 0) CHECK(chown(name, options_.uid, options_.uid) == 0);
     }
+    for (const std::string& name : options_.subdirectories) {
+      CHECK(mkdir((dir + "/" + name).c_str(), 0755) == 0);
+    }
     int pair[2];
     CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
     socket_ = ScopedFd(pair[0]);
@@ -58,12 +63,18 @@ class Bed {
         CHECK(setrlimit(RLIMIT_NOFILE, &limit) == 0);
       }
       if (options_.uid != 0) CHECK(setgid(options_.uid) == 0 && setuid(options_.uid) == 0);
-      _exit(gofer::Main({.attaches = {{.aname = "0",
-                                       .host_path = dir,
-                                       .read_only = options_.read_only,
-                                       .attributes = options_.attributes,
-                                       .uid_map = options_.uid_map,
-                                       .gid_map = options_.gid_map}},
+      std::vector<gofer::AttachConfig> attaches;
+      auto serve = [&](const std::string& aname, const std::string& path) {
+        attaches.push_back({.aname = aname,
+                            .host_path = path,
+                            .read_only = options_.read_only,
+                            .attributes = options_.attributes,
+                            .uid_map = options_.uid_map,
+                            .gid_map = options_.gid_map});
+      };
+      serve("0", dir);
+      for (const std::string& name : options_.subdirectories) serve(name, dir + "/" + name);
+      _exit(gofer::Main({.attaches = attaches,
                          .hidden = options_.hidden,
                          .connection_fds = {pair[1]},
                          .unconfined = options_.unconfined}));

@@ -34,7 +34,7 @@ struct AttrChange {
 
 struct OpenedFile {
   RefPtr<Node> node;
-  ScopedFd fd;
+  ScopedFd fd;  // none: the node's own fd is the open file
   p9::Attr attr;
   bool created = false;
 };

@@ -41,12 +41,15 @@ Result<p9::Attr> Attach::FinishCreation(int fd, const MappedAttr& wanted) {
   host::Stat stat = TRY(host::StatFd(fd));
   bool special = mapped() && stat.IsRegular() && !S_ISREG(wanted.mode);
   bool symlink = stat.IsSymlink();
+  bool changed = false;
   if (special || uids_.ToInside(stat.uid) != wanted.uid || gids_.ToInside(stat.gid) != wanted.gid ||
       (!symlink && (stat.mode & 07777) != (wanted.mode & 07777))) {
     TRY(SetIdentity(fd, stat, wanted));
     stat = TRY(host::StatFd(fd));
+    changed = true;
   }
-  return AttrOf(fd, stat);
+  // A file just made has no attribute but the one that we give it.
+  return changed ? AttrOf(fd, stat) : ToAttr(stat, std::nullopt);
 }
 
 Result<OpenedFile> Attach::Create(const RefPtr<Node>& dir, std::string_view name, uint32_t flags,
@@ -59,20 +62,15 @@ Result<OpenedFile> Attach::Create(const RefPtr<Node>& dir, std::string_view name
     Result<ScopedFd> fd = host::CreateExclusive(dir->fd.get(), name,
                                                 static_cast<int>(flags & kPassed), HostMode(mode));
     if (fd.ok()) {
-      ScopedFd path;
-      auto finish = [&]() -> Result<p9::Attr> {
-        path = TRY(host::Reopen(fd->get(), O_PATH));
-        return FinishCreation(path.get(), {.mode = mode, .uid = uid, .gid = gid});
-      };
-      Result<p9::Attr> attr = finish();
+      Result<p9::Attr> attr = FinishCreation(fd->get(), {.mode = mode, .uid = uid, .gid = gid});
       if (!attr.ok()) {
         (void)host::Unlink(dir->fd.get(), name, false);
         return attr.error();
       }
       host::Stat id;
       id.dev = attr->dev, id.ino = attr->ino, id.mode = S_IFREG;
-      return OpenedFile{MakeRef<Node>(*this, dir, name, std::move(path), id, nullptr),
-                        std::move(*fd), *attr, true};
+      return OpenedFile{MakeRef<Node>(*this, dir, name, std::move(*fd), id, nullptr), ScopedFd(),
+                        *attr, true};
     }
     if (fd.error() != Errno::kEEXIST || (flags & O_EXCL) != 0) return fd.error();
     Result<NodeAttr> existing = Step(dir, name);
@@ -142,8 +140,13 @@ Result<NodeAttr> Attach::Make(const RefPtr<Node>& dir, std::string_view name, ui
   }
   auto made = [&]() -> Result<NodeAttr> {
     ScopedFd fd = TRY(host::OpenChild(at, name, config_.stay_on_device));
-    p9::Attr attr = TRY(FinishCreation(
-        fd.get(), {.mode = mode & (S_IFMT | 07777), .uid = uid, .gid = gid, .rdev = rdev}));
+    p9::Attr attr;
+    if (whiteout) {
+      attr = ToAttr(TRY(host::StatFd(fd.get())), std::nullopt);  // whose it is, nobody sees
+    } else {
+      attr = TRY(FinishCreation(
+          fd.get(), {.mode = mode & (S_IFMT | 07777), .uid = uid, .gid = gid, .rdev = rdev}));
+    }
     host::Stat id;
     id.dev = attr.dev, id.ino = attr.ino;
     id.mode = stands_in ? S_IFREG : attr.mode & S_IFMT;

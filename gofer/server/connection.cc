@@ -18,15 +18,16 @@ uint32_t Connection::FrontSize() const {
   return header.size;
 }
 
-bool Connection::IsUnansweredClunk() const {
+bool Connection::IsUnanswered() const {
   p9::Header header;
   (void)p9::DecodeHeader({buffer_.data() + begin_, end_ - begin_}, header);
-  return header.type == p9::Tclunks::kType && header.tag == p9::kNoTag;
+  if (header.tag != p9::kNoTag || !session_.extended()) return false;
+  return header.type == p9::Tclunks::kType || header.type == p9::Tunlinkat::kType;
 }
 
-Connection::Next Connection::TakeRequest(std::vector<uint8_t>& request, bool& more) {
+Connection::Next Connection::TakeRequest(std::vector<uint8_t>& request, bool& more, bool& drained) {
   MutexLock lock(read_mutex_);
-  more = false;
+  more = drained = false;
   if (buffer_.empty()) buffer_.resize(kInitialBuffer);
   for (;;) {
     size_t have = end_ - begin_;
@@ -36,14 +37,17 @@ Connection::Next Connection::TakeRequest(std::vector<uint8_t>& request, bool& mo
       if (size < p9::kHeaderBytes || size > session_.msize()) ended_ = true;
       if (ended_) return Next::kClosed;
       if (have >= size) {
-        if (!IsUnansweredClunk()) break;
+        if (!IsUnanswered()) break;
         // Done before anything that comes after it is taken: the numbers, and the fds behind them,
         // are free for the next request.
         TakeFront(request);
         p9::Header header;
         (void)p9::DecodeHeader(request, header);
         session_.Handle(header, std::span<const uint8_t>(request).subspan(p9::kHeaderBytes),
-                        clunk_reply_);
+                        unanswered_reply_);
+        if (header.type == p9::Tunlinkat::kType && unanswered_reply_.IsError()) {
+          Send(unanswered_reply_.message, {}, -1);
+        }
         continue;
       }
     }
@@ -56,6 +60,7 @@ Connection::Next Connection::TakeRequest(std::vector<uint8_t>& request, bool& mo
     ssize_t n = recv(socket_.get(), buffer_.data() + end_, buffer_.size() - end_, MSG_DONTWAIT);
     if (n > 0) {
       end_ += static_cast<size_t>(n);
+      drained = end_ < buffer_.size();
     } else if (n < 0 && errno == EINTR) {
       continue;
     } else if (n < 0 && errno == EAGAIN) {
@@ -103,8 +108,9 @@ void Connection::Serve(const std::vector<uint8_t>& request, Reply& reply) {
     }
   }
   session_.Handle(header, body, reply);
-  Send(reply.message, reply.tail, reply.fd.get());
+  Send(reply.message, reply.tail, reply.donated());
   reply.fd.Reset();
+  reply.donor.Reset();
   Finish(header.tag);
 }
 

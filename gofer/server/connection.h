@@ -21,9 +21,9 @@ class Connection {
 
   enum class Next { kRequest, kNothing, kClosed };
   // Takes one whole request off the stream into `request` without waiting. Sets `more` when another
-  // one is already buffered. kClosed once the peer is gone or broke the framing; repeated calls
-  // give it again.
-  Next TakeRequest(std::vector<uint8_t>& request, bool& more);
+  // one is already buffered; `drained` when the stream had nothing more to read. kClosed once the
+  // peer is gone or broke the framing; repeated calls give it again.
+  Next TakeRequest(std::vector<uint8_t>& request, bool& more, bool& drained);
   // Handles it and sends the reply.
   void Serve(const std::vector<uint8_t>& request, Reply& reply);
 
@@ -39,8 +39,8 @@ class Connection {
 
   // The length of the request at the front of the buffer; 0 if its header is not there yet.
   uint32_t FrontSize() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(read_mutex_);
-  // The extension's clunks may say that they want no answer.
-  bool IsUnansweredClunk() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(read_mutex_);
+  // The extension's clunks, and unlinks, may say that they want no answer (but to a failure).
+  bool IsUnanswered() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(read_mutex_);
   // Moves the whole request at the front of the buffer to `request`.
   void TakeFront(std::vector<uint8_t>& request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(read_mutex_);
   void Finish(uint16_t tag);
@@ -54,7 +54,7 @@ class Connection {
   std::vector<uint8_t> buffer_ ABSL_GUARDED_BY(read_mutex_);
   size_t begin_ ABSL_GUARDED_BY(read_mutex_) = 0, end_ ABSL_GUARDED_BY(read_mutex_) = 0;
   bool ended_ ABSL_GUARDED_BY(read_mutex_) = false;
-  Reply clunk_reply_ ABSL_GUARDED_BY(read_mutex_){0};
+  Reply unanswered_reply_ ABSL_GUARDED_BY(read_mutex_){0};
 
   Mutex progress_mutex_;  // inside read_mutex_
   std::vector<InProgress> in_progress_ ABSL_GUARDED_BY(progress_mutex_);

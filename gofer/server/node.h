@@ -1,5 +1,5 @@
-// Node: one file of the host that a client has walked to, held by an O_PATH fd, so that neither
-// renames nor replacements on the host change which file it is.
+// Node: one file of the host that a client has walked to, held by an O_PATH fd (or by the fd it was
+// made with), so that neither renames nor replacements on the host change which file it is.
 //
 // Shared by the fids that were cloned from each other. Immutable but for where it was found and the
 // listing state, which have their own lock. Any thread.

@@ -70,13 +70,15 @@ void Server::Run() {
 bool Server::ServeAll(Connection& connection, ThreadState& state) {
   bool served = false;
   for (;;) {
-    bool more = false;
-    switch (connection.TakeRequest(state.request, more)) {
+    bool more = false, drained = false;
+    switch (connection.TakeRequest(state.request, more, drained)) {
       case Connection::Next::kRequest:
         // What we have buffered, epoll does not know of: another thread must be told.
         if (more && options_.threads > 1) Ring(kick_);
         connection.Serve(state.request, state.reply);
         served = true;
+        // What has come since then, epoll_wait tells: no look in vain.
+        if (drained && !more && options_.spin_ns == 0) return served;
         break;
       case Connection::Next::kNothing:
         return served;

@@ -74,6 +74,7 @@ void Session::Handle(const p9::Header& header, std::span<const uint8_t> body, Re
   reply.message.clear();
   reply.tail = {};
   reply.fd.Reset();
+  reply.donor.Reset();
   auto run = [&]() -> Result<> {
     if (!ready_.load(std::memory_order_acquire) && header.type != p9::Tversion::kType) {
       return Errno::kEPROTO;
@@ -102,6 +103,7 @@ void Session::Handle(const p9::Header& header, std::span<const uint8_t> body, Re
   reply.message.clear();
   reply.tail = {};
   reply.fd.Reset();
+  reply.donor.Reset();
   p9::Encode(reply.message, header.tag,
              p9::Rlerror{.ecode = static_cast<uint32_t>(result.error())});
 }

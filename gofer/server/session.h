@@ -27,6 +27,9 @@ struct Reply {
   std::span<const uint8_t> tail;  // data that follows the fields, in `scratch` or owned elsewhere
   std::unique_ptr<uint8_t[]> scratch;  // uninitialised, for the data of a read
   ScopedFd fd;                         // donated with the reply
+  RefPtr<Node> donor;                  // its fd is donated with the reply, if `fd` is none
+  bool IsError() const { return message.size() > 4 && message[4] == p9::Rlerror::kType; }
+  int donated() const { return fd ? fd.get() : donor ? donor->fd.get() : -1; }
 };
 
 class Session {
@@ -41,6 +44,7 @@ class Session {
 
   // What a message may be long, as negotiated.
   uint32_t msize() const { return msize_.load(std::memory_order_relaxed); }
+  bool extended() const { return extended_.load(std::memory_order_relaxed); }
 
  private:
   struct Fid;

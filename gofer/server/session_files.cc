@@ -36,6 +36,7 @@ Result<> Session::On(const p9::Tlcreate& m, p9::Rlcreate& r, Reply&) {
                                                  kPlainUid, m.gid));
   r.qid = made.attr.qid;
   r.iounit = msize() - p9::kIoHeaderBytes;
+  if (!made.fd) made.fd = TRY(made.node->fd.Duplicate());
   FidRef fid = MakeRef<Fid>(std::move(made.node));
   {
     MutexLock lock(fid->mutex);
@@ -63,8 +64,9 @@ Result<> Session::On(const p9::Tcreatefd& m, p9::Rcreatefd& r, Reply& reply) {
   if (made.node->IsDir()) return Errno::kEISDIR;
   r.created = made.created;
   r.attr = made.attr;
-  TRY(Insert(m.newfid, MakeRef<Fid>(std::move(made.node))));
+  TRY(Insert(m.newfid, MakeRef<Fid>(made.node)));
   reply.fd = std::move(made.fd);
+  reply.donor = std::move(made.node);
   return Ok();
 }
 

@@ -13,6 +13,7 @@
 #include "fsimpl/devpts/console.h"
 #include "fsimpl/devpts/devpts.h"
 #include "fsimpl/hostfd/host_fd_file.h"
+#include "fsimpl/p9/p9.h"
 #include "platform/platform.h"
 #include "procfs/proc_fs.h"
 #include "sentry/base/log.h"
@@ -88,6 +89,7 @@ class Sentry {
     scheduler_->Spawn("boot", [this] { Boot(); });
     scheduler_->Run();
     if (console_) console_->Drain();
+    p9::Settle();
     if (!failed_) client_.SendExited(kernel_->init_status());
     // The gofer takes its private mounts down while the kernel takes ours and the stubs.
     shutdown(gofer_number_, SHUT_RDWR);

@@ -89,6 +89,10 @@ class Core {
   // Wakes a sleeping worker unless one spins or is being woken.
   void WakeOne();
   void ExpectDelay();
+  bool NothingElseToRun() const {
+    return queued_.load(std::memory_order_relaxed) == 0 &&
+           (source_ == nullptr || source_->Running() == 0);
+  }
 
   // A node that is queued already moves. Any thread.
   void Arm(TimerNode* node, int64_t deadline_ns);

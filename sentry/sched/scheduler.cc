@@ -6,6 +6,7 @@
 
 #include "sentry/base/check.h"
 #include "sentry/sched/core.h"
+#include "sentry/sched/idle.h"
 
 namespace msentry::sched {
 namespace {
@@ -60,6 +61,11 @@ void* FiberLocal() {
 
 void ExpectDelay() {
   if (Fiber* fiber = CurrentFiber()) fiber->core.ExpectDelay();
+}
+
+bool NothingElseToRun() {
+  Fiber* fiber = CurrentFiber();
+  return fiber != nullptr && fiber->core.NothingElseToRun();
 }
 
 void Completion::Wait() {
