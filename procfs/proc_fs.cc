@@ -95,7 +95,8 @@ Result<RefPtr<vfs::FileDescription>> ProcRoot::Open(const vfs::OpContext&,
 }  // namespace
 
 ProcFs::ProcFs(kernel::Kernel& kernel, Options options)
-    : PseudoFs("proc", kProcMagic, kRevalidate | kNoCache | kNoNegative),
+    : PseudoFs("proc", kProcMagic, kRevalidate | kNoCache | kNoNegative,
+               {.mmap_error = Errno::kEIO}),
       kernel_(kernel),
       options_(std::move(options)) {}
 

@@ -11,6 +11,14 @@ namespace msentry::procfs {
 namespace {
 
 using MakeDir = RefPtr<vfs::Inode> (*)(ProcFs&, const Subject&, uint64_t);
+using OpenFile = Result<RefPtr<vfs::FileDescription>> (*)(const View&, const vfs::OpenArgs&);
+
+// Which files need the right to inspect the process (access.h), and when it is looked for.
+enum class Inspect : uint8_t { kNo, kAtOpen, kAtRead };
+// Which directories have the name.
+enum class In : uint8_t { kBoth, kProcess, kThread };
+// How lseek(2) treats SEEK_END: seq_file refuses it, simple files are empty to it.
+enum class Seek : uint8_t { kSequence, kSimple };
 
 // One name in a process's directory.
 struct Entry {
@@ -18,67 +26,111 @@ struct Entry {
   uint32_t mode;  // with type
   Text (*read)(const View&) = nullptr;
   Result<> (*write)(const View&, std::string_view) = nullptr;
-  bool inspects = false;  // opening needs ptrace access
-  bool process_only = false;
+  Inspect inspect = Inspect::kNo;
+  In in = In::kBoth;
+  Seek seek = Seek::kSequence;
+  bool pollable = false;
+  OpenFile open = nullptr;  // instead of read
   MakeDir make_dir = nullptr;
   ProcessLink link = ProcessLink::kExe;
 };
 
 RefPtr<vfs::Inode> NetDir(ProcFs& fs, const Subject&, uint64_t) { return fs.net(); }
 
-constexpr uint32_t kFile = S_IFREG | 0444, kPrivateFile = S_IFREG | 0400;
+constexpr uint32_t kFile = S_IFREG | 0444, kPrivateFile = S_IFREG | 0400, kOwnFile = S_IFREG | 0644;
+constexpr uint32_t kLink = S_IFLNK | 0777;
 
+// In the order of Linux's tgid_base_stuff.
 constexpr Entry kEntries[] = {
-    {.name = "task", .mode = S_IFDIR | 0555, .process_only = true, .make_dir = MakeTaskDir},
+    {.name = "task", .mode = S_IFDIR | 0555, .in = In::kProcess, .make_dir = MakeTaskDir},
     {.name = "fd", .mode = S_IFDIR | 0500, .make_dir = MakeFdDir},
     {.name = "fdinfo", .mode = S_IFDIR | 0500, .make_dir = MakeFdInfoDir},
     {.name = "ns", .mode = S_IFDIR | 0511, .make_dir = MakeNsDir},
     {.name = "net", .mode = S_IFDIR | 0555, .make_dir = NetDir},
-    {.name = "environ", .mode = kPrivateFile, .read = ReadEnviron, .inspects = true},
-    {.name = "auxv", .mode = kPrivateFile, .read = ReadAuxv, .inspects = true},
+    {.name = "environ",
+     .mode = kPrivateFile,
+     .read = ReadEnviron,
+     .inspect = Inspect::kAtOpen,
+     .seek = Seek::kSimple},
+    {.name = "auxv",
+     .mode = kPrivateFile,
+     .read = ReadAuxv,
+     .inspect = Inspect::kAtOpen,
+     .seek = Seek::kSimple},
     {.name = "status", .mode = kFile, .read = ReadStatus},
-    {.name = "personality", .mode = kPrivateFile, .read = ReadPersonality, .inspects = true},
+    {.name = "personality",
+     .mode = kPrivateFile,
+     .read = ReadPersonality,
+     .inspect = Inspect::kAtRead},
     {.name = "limits", .mode = kFile, .read = ReadLimits},
-    {.name = "comm", .mode = S_IFREG | 0644, .read = ReadComm, .write = WriteComm},
-    {.name = "syscall", .mode = kPrivateFile, .read = ReadSyscall, .inspects = true},
-    {.name = "cmdline", .mode = kFile, .read = ReadCmdline},
+    {.name = "sched", .mode = kOwnFile, .read = ReadSched, .write = AcceptWrite},
+    {.name = "comm", .mode = kOwnFile, .read = ReadComm, .write = WriteComm},
+    {.name = "syscall", .mode = kPrivateFile, .read = ReadSyscall, .inspect = Inspect::kAtRead},
+    {.name = "cmdline", .mode = kFile, .read = ReadCmdline, .seek = Seek::kSimple},
     {.name = "stat", .mode = kFile, .read = ReadStat},
     {.name = "statm", .mode = kFile, .read = ReadStatm},
-    {.name = "maps", .mode = kFile, .read = ReadMaps, .inspects = true},
-    {.name = "smaps", .mode = kFile, .read = ReadSmaps, .inspects = true},
-    {.name = "smaps_rollup", .mode = kFile, .read = ReadSmapsRollup, .inspects = true},
-    {.name = "mem", .mode = S_IFREG | 0600, .inspects = true},
-    {.name = "cwd", .mode = S_IFLNK | 0777, .link = ProcessLink::kCwd},
-    {.name = "root", .mode = S_IFLNK | 0777, .link = ProcessLink::kRoot},
-    {.name = "exe", .mode = S_IFLNK | 0777, .link = ProcessLink::kExe},
-    {.name = "mounts", .mode = kFile, .read = ReadMounts},
-    {.name = "mountinfo", .mode = kFile, .read = ReadMountInfo},
-    {.name = "mountstats", .mode = kPrivateFile, .read = ReadMountStats, .process_only = true},
-    {.name = "cgroup", .mode = kFile, .read = ReadCgroup},
-    {.name = "cpuset", .mode = kFile, .read = ReadCpuset},
+    {.name = "maps", .mode = kFile, .read = ReadMaps, .inspect = Inspect::kAtOpen},
+    {.name = "children", .mode = kFile, .read = ReadChildren, .in = In::kThread},
+    {.name = "numa_maps", .mode = kFile, .read = ReadNumaMaps, .inspect = Inspect::kAtOpen},
+    {.name = "mem", .mode = S_IFREG | 0600, .inspect = Inspect::kAtOpen, .open = OpenMem},
+    {.name = "cwd", .mode = kLink, .link = ProcessLink::kCwd},
+    {.name = "root", .mode = kLink, .link = ProcessLink::kRoot},
+    {.name = "exe", .mode = kLink, .link = ProcessLink::kExe},
+    {.name = "mounts", .mode = kFile, .read = ReadMounts, .pollable = true},
+    {.name = "mountinfo", .mode = kFile, .read = ReadMountInfo, .pollable = true},
+    {.name = "mountstats",
+     .mode = kPrivateFile,
+     .read = ReadMountStats,
+     .in = In::kProcess,
+     .pollable = true},
+    {.name = "clear_refs", .mode = S_IFREG | 0200, .write = WriteClearRefs, .seek = Seek::kSimple},
+    {.name = "smaps", .mode = kFile, .read = ReadSmaps, .inspect = Inspect::kAtOpen},
+    {.name = "smaps_rollup", .mode = kFile, .read = ReadSmapsRollup, .inspect = Inspect::kAtOpen},
+    {.name = "pagemap", .mode = kPrivateFile, .inspect = Inspect::kAtOpen, .open = OpenPagemap},
+    {.name = "attr", .mode = S_IFDIR | 0555, .make_dir = MakeAttrDir},
     {.name = "wchan", .mode = kFile, .read = ReadWchan},
+    {.name = "stack", .mode = kPrivateFile, .read = ReadStack, .inspect = Inspect::kAtRead},
     {.name = "schedstat", .mode = kFile, .read = ReadSchedstat},
-    {.name = "children", .mode = kFile, .read = ReadChildren},
+    {.name = "cpuset", .mode = kFile, .read = ReadCpuset},
+    {.name = "cgroup", .mode = kFile, .read = ReadCgroup},
     {.name = "oom_score", .mode = kFile, .read = ReadOomScore},
-    {.name = "oom_adj", .mode = kFile, .read = ReadOomAdj},
+    {.name = "oom_adj",
+     .mode = kOwnFile,
+     .read = ReadOomAdj,
+     .write = WriteOomAdj,
+     .seek = Seek::kSimple},
     {.name = "oom_score_adj",
-     .mode = S_IFREG | 0644,
+     .mode = kOwnFile,
      .read = ReadOomScoreAdj,
-     .write = WriteOomScoreAdj},
-    {.name = "loginuid", .mode = kFile, .read = ReadLoginuid},
-    {.name = "sessionid", .mode = kFile, .read = ReadSessionid},
-    {.name = "coredump_filter", .mode = kFile, .read = ReadCoredumpFilter, .process_only = true},
-    {.name = "io", .mode = kPrivateFile, .read = ReadIo, .inspects = true},
-    {.name = "uid_map", .mode = kFile, .read = ReadIdMap},
-    {.name = "gid_map", .mode = kFile, .read = ReadIdMap},
-    {.name = "setgroups", .mode = kFile, .read = ReadSetgroups, .process_only = true},
-    {.name = "timerslack_ns", .mode = kFile, .read = ReadTimerslack, .process_only = true},
+     .write = WriteOomScoreAdj,
+     .seek = Seek::kSimple},
+    {.name = "loginuid",
+     .mode = kOwnFile,
+     .read = ReadLoginuid,
+     .write = WriteLoginuid,
+     .seek = Seek::kSimple},
+    {.name = "sessionid", .mode = kFile, .read = ReadSessionid, .seek = Seek::kSimple},
+    {.name = "coredump_filter",
+     .mode = kOwnFile,
+     .read = ReadCoredumpFilter,
+     .write = WriteCoredumpFilter,
+     .in = In::kProcess,
+     .seek = Seek::kSimple},
+    {.name = "io", .mode = kPrivateFile, .read = ReadIo, .inspect = Inspect::kAtRead},
+    {.name = "uid_map", .mode = kOwnFile, .read = ReadIdMap, .write = WriteIdMap},
+    {.name = "gid_map", .mode = kOwnFile, .read = ReadIdMap, .write = WriteIdMap},
+    {.name = "projid_map", .mode = kOwnFile, .read = ReadIdMap, .write = WriteIdMap},
+    {.name = "setgroups", .mode = kOwnFile, .read = ReadSetgroups, .write = WriteSetgroups},
+    {.name = "timers", .mode = kFile, .read = ReadTimers, .in = In::kProcess},
+    {.name = "timerslack_ns",
+     .mode = S_IFREG | 0666,
+     .read = ReadTimerslack,
+     .write = WriteTimerslack,
+     .in = In::kProcess},
 };
 
-// "children" is a thread's alone.
 bool Shows(const Subject& subject, const Entry& e) {
-  if (e.read == ReadChildren) return subject.thread != nullptr;
-  return !subject.thread || !e.process_only;
+  return e.in == In::kBoth || (e.in == In::kThread) == (subject.thread != nullptr);
 }
 
 template <typename F>
@@ -111,22 +163,29 @@ class ProcessFile : public OfSubject<pseudofs::TextInode> {
   ProcessFile(ProcFs& fs, Subject subject, uint64_t index, const Entry& entry)
       : OfSubject(fs, std::move(subject), index, entry.mode), entry_(entry) {}
 
+  bool seeks_end() const override { return entry_.seek == Seek::kSimple; }
+  bool pollable() const override { return entry_.pollable; }
+  Errno mmap_error() const override { return Errno::kENODEV; }
   Result<> CheckOpen(const vfs::OpContext& ctx, int) override {
-    if (!entry_.inspects) return Ok();
+    if (entry_.inspect != Inspect::kAtOpen) return Ok();
     return CheckInspect(ctx.creds, ctx.tgid, *TRY(subject_.Task()));
   }
   Result<std::string> Generate(const vfs::OpContext& ctx) override {
-    return WithView(ctx, proc(), subject_, entry_.read);
+    if (!entry_.read) return Errno::kEINVAL;
+    return WithView(ctx, proc(), subject_, [&](const View& v) -> Text {
+      if (entry_.inspect == Inspect::kAtRead) TRY(CheckInspect(ctx.creds, ctx.tgid, v.task));
+      return entry_.read(v);
+    });
   }
   Result<> Store(const vfs::OpContext& ctx, std::string_view text) override {
-    if (!entry_.write) return Errno::kEIO;
+    if (!entry_.write) return Errno::kEINVAL;
     return WithView(ctx, proc(), subject_, [&](const View& v) { return entry_.write(v, text); });
   }
   Result<RefPtr<vfs::FileDescription>> Open(const vfs::OpContext& ctx,
                                             const vfs::OpenArgs& args) override {
-    if (entry_.read) return TextInode::Open(ctx, args);
+    if (!entry_.open) return TextInode::Open(ctx, args);
     TRY(CheckOpen(ctx, args.flags));
-    return WithView(ctx, proc(), subject_, [&](const View& v) { return OpenMem(v, args); });
+    return WithView(ctx, proc(), subject_, [&](const View& v) { return entry_.open(v, args); });
   }
 
  private:

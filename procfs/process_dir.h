@@ -17,6 +17,7 @@ RefPtr<vfs::Inode> MakeTaskDir(ProcFs& fs, const Subject& subject, uint64_t inde
 RefPtr<vfs::Inode> MakeFdDir(ProcFs& fs, const Subject& subject, uint64_t index);
 RefPtr<vfs::Inode> MakeFdInfoDir(ProcFs& fs, const Subject& subject, uint64_t index);
 RefPtr<vfs::Inode> MakeNsDir(ProcFs& fs, const Subject& subject, uint64_t index);
+RefPtr<vfs::Inode> MakeAttrDir(ProcFs& fs, const Subject& subject, uint64_t index);
 
 // A base for directories about a subject whose names come and go.
 class SubjectDir : public pseudofs::PseudoInode {

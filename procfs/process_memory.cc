@@ -1,4 +1,4 @@
-// maps, smaps, cmdline, environ, auxv: what is in a process's memory, and where.
+// maps, cmdline, environ, auxv: what is in a process's memory, and where.
 #include <algorithm>
 
 #include "absl/strings/str_format.h"
@@ -16,14 +16,6 @@ constexpr size_t kNameColumn = 73;
 constexpr size_t kMaxArgs = 8 << 20;  // more than execve(2) lets in
 constexpr uint64_t kVsyscall = 0xffffffffff600000;
 
-std::string NameOf(const mm::Vma& v, const mm::ImageInfo& image) {
-  if (v.file) return EscapePath(v.file->MapsPath(), "\n");
-  if (v.shared_id != 0) return "/dev/zero (deleted)";
-  if (v.label == mm::VmaLabel::kHeap) return "[heap]";
-  if (v.start <= image.start_stack && image.start_stack < v.end) return "[stack]";
-  return "";
-}
-
 void AppendLine(std::string* out, uint64_t start, uint64_t end, std::string_view permissions,
                 uint64_t offset, uint64_t device, uint64_t inode, std::string_view name) {
   size_t line = out->size();
@@ -37,22 +29,6 @@ void AppendLine(std::string* out, uint64_t start, uint64_t end, std::string_view
   *out += '\n';
 }
 
-void AppendVma(std::string* out, const mm::Vma& v, const mm::ImageInfo& image) {
-  char permissions[5] = {v.readable() ? 'r' : '-', v.writable() ? 'w' : '-',
-                         v.executable() ? 'x' : '-', v.shared ? 's' : 'p', 0};
-  uint64_t device = 0, inode = 0, offset = 0;
-  if (v.file) {
-    device = v.file->device();
-    inode = v.file->inode();
-    offset = v.offset;
-  } else if (v.shared_id != 0) {
-    device = vfs::MakeDev(0, 1);
-    inode = v.shared_id;
-    offset = v.offset;
-  }
-  AppendLine(out, v.start, v.end, permissions, offset, device, inode, NameOf(v, image));
-}
-
 void AppendPlatformMappings(std::string* out, const View& v) {
   platform::Platform::Vdso vdso = v.kernel().platform().vdso();
   if (vdso.length != 0) {
@@ -61,69 +37,6 @@ void AppendPlatformMappings(std::string* out, const View& v) {
     AppendLine(out, vdso.address, vdso.address + vdso.length, "r-xp", 0, 0, 0, "[vdso]");
   }
   AppendLine(out, kVsyscall, kVsyscall + arch::kPageSize, "--xp", 0, 0, 0, "[vsyscall]");
-}
-
-// Pages of one mapping as the host counts them.
-struct Resident {
-  uint64_t pages = 0;
-};
-
-Resident ResidentOf(const mm::MemoryManager& mm, const mm::Vma& v) {
-  Resident r;
-  if (v.protection == 0) return r;  // reserved address space, perhaps terabytes of it
-  std::vector<uint8_t> pages(std::min<uint64_t>(v.length() / arch::kPageSize, 1 << 16));
-  for (uint64_t at = v.start; at < v.end; at += pages.size() * arch::kPageSize) {
-    std::span<uint8_t> part(pages.data(),
-                            std::min<uint64_t>(pages.size(), (v.end - at) / arch::kPageSize));
-    if (!mm::host_proc::ResidentPages(mm.address_space().host_pid(), at, part)) break;
-    r.pages += std::count(part.begin(), part.end(), 1);
-  }
-  return r;
-}
-
-void AppendFields(std::string* out, uint64_t size, uint64_t resident, bool anonymous,
-                  bool with_size) {
-  auto line = [&](const char* name, uint64_t bytes) {
-    absl::StrAppendFormat(out, "%-16s%8u kB\n", name, bytes / 1024);
-  };
-  if (with_size) {
-    line("Size:", size);
-    line("KernelPageSize:", arch::kPageSize);
-    line("MMUPageSize:", arch::kPageSize);
-  }
-  line("Rss:", resident);
-  line("Pss:", resident);
-  line("Shared_Clean:", 0);
-  line("Shared_Dirty:", 0);
-  line("Private_Clean:", anonymous ? 0 : resident);
-  line("Private_Dirty:", anonymous ? resident : 0);
-  line("Referenced:", resident);
-  line("Anonymous:", anonymous ? resident : 0);
-  line("AnonHugePages:", 0);
-  line("Swap:", 0);
-  line("SwapPss:", 0);
-  line("Locked:", 0);
-}
-
-std::string VmFlags(const mm::Vma& v) {
-  std::string s = "VmFlags: ";
-  auto flag = [&](bool on, const char* name) {
-    if (on) absl::StrAppend(&s, name, " ");
-  };
-  flag(v.readable(), "rd");
-  flag(v.writable(), "wr");
-  flag(v.executable(), "ex");
-  flag(v.shared, "sh");
-  flag(v.max_protection & 1, "mr");
-  flag(v.max_protection & 2, "mw");
-  flag(v.max_protection & 4, "me");
-  flag(v.grows_down, "gd");
-  flag(v.locked, "lo");
-  flag(v.dont_fork, "dc");
-  flag(v.no_reserve, "nr");
-  flag(v.wipe_on_fork, "wf");
-  flag(v.dont_dump, "dd");
-  return s + "\n";
 }
 
 // [start, end) of the process's memory, as much of it as can be read.
@@ -139,41 +52,37 @@ Text ReadRange(const mm::MemoryManager& mm, uint64_t start, uint64_t end) {
 
 }  // namespace
 
+std::string NameInMaps(const mm::Vma& v, const mm::ImageInfo& image) {
+  if (v.file) return EscapePath(v.file->MapsPath(), "\n");
+  if (v.shared_id != 0) return "/dev/zero (deleted)";
+  if (v.label == mm::VmaLabel::kHeap) return "[heap]";
+  if (v.start <= image.start_stack && image.start_stack < v.end) return "[stack]";
+  return "";
+}
+
+void AppendMapsLine(std::string* out, const mm::Vma& v, const mm::ImageInfo& image) {
+  const char permissions[5] = {v.readable() ? 'r' : '-', v.writable() ? 'w' : '-',
+                               v.executable() ? 'x' : '-', v.shared ? 's' : 'p', 0};
+  uint64_t device = 0, inode = 0, offset = 0;
+  if (v.file) {
+    device = v.file->device();
+    inode = v.file->inode();
+    offset = v.offset;
+  } else if (v.shared_id != 0) {
+    device = vfs::MakeDev(0, 1);
+    inode = v.shared_id;
+    offset = v.offset;
+  }
+  AppendLine(out, v.start, v.end, permissions, offset, device, inode, NameInMaps(v, image));
+}
+
 Text ReadMaps(const View& v) {
   std::string s;
   RefPtr<mm::MemoryManager> mm = v.task.mm_ref();
   if (!mm) return s;
   mm::ImageInfo image = mm->image();
-  mm->ForEach([&](const mm::Vma& vma) { AppendVma(&s, vma, image); });
+  mm->ForEach([&](const mm::Vma& vma) { AppendMapsLine(&s, vma, image); });
   AppendPlatformMappings(&s, v);
-  return s;
-}
-
-Text ReadSmaps(const View& v) {
-  std::string s;
-  RefPtr<mm::MemoryManager> mm = v.task.mm_ref();
-  if (!mm) return s;
-  mm::ImageInfo image = mm->image();
-  mm->ForEach([&](const mm::Vma& vma) {
-    AppendVma(&s, vma, image);
-    uint64_t resident = ResidentOf(*mm, vma).pages * arch::kPageSize;
-    AppendFields(&s, vma.length(), resident, !vma.file && !vma.shared, /*with_size=*/true);
-    s += VmFlags(vma);
-  });
-  return s;
-}
-
-Text ReadSmapsRollup(const View& v) {
-  std::string s;
-  RefPtr<mm::MemoryManager> mm = v.task.mm_ref();
-  if (!mm) return Errno::kESRCH;
-  uint64_t first = 0, last = 0;
-  mm->ForEach([&](const mm::Vma& vma) {
-    if (first == 0) first = vma.start;
-    last = vma.end;
-  });
-  AppendLine(&s, first, last, "---p", 0, 0, 0, "[rollup]");
-  AppendFields(&s, 0, mm->Resident().resident * arch::kPageSize, true, /*with_size=*/false);
   return s;
 }
 

@@ -1,14 +1,16 @@
 // stat, statm, status, comm, io, limits and the small ones about scheduling.
+#include <sched.h>
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "procfs/access.h"
 #include "procfs/process_files.h"
 #include "procfs/units.h"
 #include "sentry/arch/registers.h"
+#include "sentry/kernel/signal.h"
 #include "vfs/job_control.h"
 
 namespace msentry::procfs {
@@ -62,107 +64,146 @@ kernel::Usage ChildrenUsage(const View& v) {
   return v.group.waited_children;
 }
 
-// Own usage of what the file is about; a whole process's includes its dead threads.
-kernel::Usage UsageOf(const View& v) {
-  return v.whole_process() ? v.group.GetUsage() : v.task.GetUsage();
-}
-
-struct Memory {
-  uint64_t total = 0, peak = 0, data = 0, stack = 0, exec = 0, locked = 0;
-  mm::ResidentUsage resident;
-  mm::ImageInfo image;
-  uint64_t brk_start = 0;
-};
-
-Memory MemoryOf(const View& v) {
-  Memory m;
-  RefPtr<mm::MemoryManager> mm = v.task.mm_ref();
-  if (!mm) return m;
-  m.total = mm->total_bytes();
-  m.peak = mm->peak_bytes();
-  m.data = mm->data_bytes();
-  m.stack = mm->stack_bytes();
-  m.exec = mm->exec_bytes();
-  m.locked = mm->locked_bytes();
-  m.resident = mm->Resident();
-  m.image = mm->image();
-  m.brk_start = mm->brk_start();
-  return m;
-}
-
 bool MayInspect(const View& v) { return CheckInspect(v.ctx.creds, v.ctx.tgid, v.task).ok(); }
 
 uint64_t CodeBytes(const mm::ImageInfo& i) {
   return (i.end_code + kPage - 1) / kPage * kPage - i.start_code / kPage * kPage;
 }
 
-std::string CpuMask(uint64_t mask) {
-  return mask >> 32 != 0 ? absl::StrFormat("%08x,%08x", mask >> 32, mask & 0xffffffff)
-                         : absl::StrFormat("%x", mask);
+// PF_* of include/linux/sched.h, as far as programs can tell.
+uint32_t FlagsOf(const View& v) {
+  constexpr uint32_t kExiting = 0x4, kForkedNoExec = 0x40, kSuperPriv = 0x100,
+                     kRandomize = 0x400000;
+  uint32_t flags = kRandomize;
+  MutexLock lock(v.kernel().tasks_mutex());
+  if (v.group.zombie) flags |= kExiting;
+  if (!v.group.executed) flags |= kForkedNoExec;
+  if (v.task.creds()->effective != 0) flags |= kSuperPriv;
+  return flags;
 }
 
-// "0-3,5".
-std::string CpuList(uint64_t mask) {
-  std::vector<std::string> runs;
-  for (int i = 0; i < 64; ++i) {
-    if ((mask >> i & 1) == 0) continue;
-    int first = i;
-    while (i + 1 < 64 && (mask >> (i + 1) & 1) != 0) ++i;
-    runs.push_back(first == i ? absl::StrCat(i) : absl::StrCat(first, "-", i));
+int ExitSignalOf(const View& v) {
+  MutexLock lock(v.kernel().tasks_mutex());
+  return &v.task == v.group.leader ? v.group.exit_signal : -1;
+}
+
+// The status of a zombie, for who may inspect it.
+int ExitCodeOf(const View& v) {
+  MutexLock lock(v.kernel().tasks_mutex());
+  if (!v.group.zombie) return 0;
+  MutexLock signal_lock(v.group.signal_mutex());
+  return v.group.exit_status;
+}
+
+int Threads(const View& v) {
+  return std::max(1, v.group.live_tasks.load(std::memory_order_relaxed));
+}
+
+int FirstCpu(const View& v) {
+  const std::vector<uint64_t> affinity = v.task.scheduling().affinity;
+  for (size_t i = 0; i < affinity.size(); ++i) {
+    if (affinity[i] != 0) return static_cast<int>(i * 64) + std::countr_zero(affinity[i]);
   }
-  return absl::StrJoin(runs, ",");
+  return 0;
 }
 
-uint64_t AffinityOf(const View& v) {
-  int cpus = std::clamp(v.kernel().cpus(), 1, 64);
-  uint64_t all = cpus == 64 ? ~uint64_t{0} : (uint64_t{1} << cpus) - 1;
-  kernel::Task::Scheduling s = v.task.scheduling();
-  uint64_t own = s.affinity.empty() ? all : s.affinity[0] & all;
-  return own != 0 ? own : all;
+// The Vm lines of status.
+void AppendMemory(std::string* s, const View& v, const mm::MemoryManager& mm) {
+  const mm::HostMemory host = mm.HostStatus();
+  const uint64_t code = CodeBytes(mm.image()), exec = mm.exec_bytes();
+  const uint64_t peak = v.group.max_rss_kb.load(std::memory_order_relaxed);
+  const auto line = [&](const char* name, uint64_t kb) {
+    absl::StrAppendFormat(s, "%s:\t%8u kB\n", name, kb);
+  };
+  line("VmPeak", mm.peak_bytes() / 1024);
+  line("VmSize", mm.total_bytes() / 1024);
+  line("VmLck", mm.locked_bytes() / 1024);
+  line("VmPin", 0);
+  line("VmHWM", std::max({host.peak_kb, host.resident_kb, peak}));
+  line("VmRSS", host.resident_kb);
+  line("VmData", mm.data_bytes() / 1024);
+  line("VmStk", mm.stack_bytes() / 1024);
+  line("VmExe", code / 1024);
+  line("VmLib", (exec - std::min(exec, code)) / 1024);
+  // The host tells both levels in one figure; three middle ones is what a small process has.
+  constexpr uint64_t kMiddle = 12;
+  line("VmPTE", host.page_tables_kb - std::min(host.page_tables_kb, kMiddle));
+  line("VmPMD", std::min(host.page_tables_kb, kMiddle));
+  line("VmSwap", host.swap_kb);
+  line("HugetlbPages", 0);
 }
 
 }  // namespace
 
 Text ReadStat(const View& v) {
-  Job job = JobOf(v);
-  kernel::Usage usage = UsageOf(v), children = ChildrenUsage(v);
-  Memory m = MemoryOf(v);
-  kernel::Task::Scheduling scheduling = v.task.scheduling();
-  RefPtr<kernel::SignalHandlers> handlers = v.group.handlers();
-  int64_t start = v.whole_process() ? v.group.start_ns : v.task.start_ns();
-  const mm::ImageInfo& i = m.image;
-  bool inspect = MayInspect(v);
-  // Addresses only for those who may inspect, as Linux; 1 tells that there is something.
-  auto secret = [&](uint64_t value) { return inspect ? value : uint64_t{0}; };
+  const Job job = JobOf(v);
+  const RefPtr<mm::MemoryManager> mm = v.task.mm_ref();
+  mm::ImageInfo image;
+  mm::HostFigures figures;
+  uint64_t size = 0, brk = 0;
+  if (mm) {
+    image = mm->image();
+    figures = mm->Figures();
+    size = mm->total_bytes();
+    brk = mm->brk_start();
+  }
+  const kernel::Usage usage = v.whole_process() ? v.group.GetUsage(&figures) : v.task.GetUsage();
+  const kernel::Usage children = ChildrenUsage(v);
+  const kernel::Task::Scheduling scheduling = v.task.scheduling();
+  const RefPtr<kernel::SignalHandlers> handlers = v.group.handlers();
+  const int64_t start = v.whole_process() ? v.group.start_ns : v.task.start_ns();
+  const bool realtime = scheduling.policy == SCHED_FIFO || scheduling.policy == SCHED_RR;
+  const int priority = realtime ? -1 - scheduling.priority : kDefaultPriority + scheduling.nice;
+  // Addresses only for those who may inspect; the others see 1 for where the code is, 0 for the
+  // rest.
+  const bool inspect = MayInspect(v);
+  const auto secret = [&](uint64_t value, uint64_t instead) {
+    return inspect || value == 0 ? value : instead;
+  };
+  kernel::Task::Sleep sleep;
+  bool sleeps = false;
+  if (inspect) {
+    if (std::optional<kernel::Task::Sleep> now = v.task.GetSleep()) {
+      sleep = *now;
+      sleeps = true;
+    } else if (&v.task == v.ctx.task) {
+      sleep.sp = v.task.registers().rsp;
+      sleep.ip = v.task.registers().rip;
+    }
+  }
   std::string s;
   absl::StrAppendFormat(&s, "%d (%s) %c %d %d %d %d %d %u", v.subject.id, v.task.comm(),
                         v.task.StateLetter(), v.task.ParentTgid(), job.group, job.session,
-                        job.terminal, job.foreground, 0x400000u);
+                        job.terminal, job.foreground, FlagsOf(v));
   absl::StrAppendFormat(&s, " %d %d %d %d %d %d %d %d", usage.minor_faults, children.minor_faults,
                         usage.major_faults, children.major_faults, ClockTicks(usage.user_ns),
                         ClockTicks(usage.system_ns), ClockTicks(children.user_ns),
                         ClockTicks(children.system_ns));
-  absl::StrAppendFormat(&s, " %d %d %d 0 %d %d %d %u", kDefaultPriority + scheduling.nice,
-                        scheduling.nice, v.group.live_tasks.load(std::memory_order_relaxed),
-                        ClockTicks(start - v.kernel().boot_ns()), m.total, m.resident.resident,
+  absl::StrAppendFormat(&s, " %d %d %d 0 %d %d %d %u", priority, scheduling.nice, Threads(v),
+                        ClockTicks(start - v.kernel().boot_ns()), size, figures.resident,
                         v.group.limits().Soft(RLIMIT_RSS));
-  absl::StrAppendFormat(&s, " %u %u %u 0 0", secret(i.start_code), secret(i.end_code),
-                        secret(i.start_stack));
-  absl::StrAppendFormat(&s, " %u %u %u %u 0 0 0", v.task.PendingSignalSet() & 0x7fffffff,
+  absl::StrAppendFormat(&s, " %u %u %u %u %u", secret(image.start_code, 1),
+                        secret(image.end_code, 1), secret(image.start_stack, 0), sleep.sp,
+                        sleep.ip);
+  absl::StrAppendFormat(&s, " %u %u %u %u %d 0 0", v.task.PendingSignalSet() & 0x7fffffff,
                         v.task.signal_mask() & 0x7fffffff, handlers->IgnoredSet() & 0x7fffffff,
-                        handlers->CaughtSet() & 0x7fffffff);
-  absl::StrAppendFormat(&s, " %d 0 %d %d 0 0 0", SIGCHLD, scheduling.priority, scheduling.policy);
-  absl::StrAppendFormat(&s, " %u %u %u %u %u %u %u 0\n", secret(i.start_data), secret(i.end_data),
-                        secret(m.brk_start), secret(i.arg_start), secret(i.arg_end),
-                        secret(i.env_start), secret(i.env_end));
+                        handlers->CaughtSet() & 0x7fffffff, sleeps);
+  absl::StrAppendFormat(&s, " %d %d %d %d 0 0 0", ExitSignalOf(v), FirstCpu(v),
+                        realtime ? scheduling.priority : 0, scheduling.policy);
+  absl::StrAppendFormat(&s, " %u %u %u %u %u %u %u %d\n", secret(image.start_data, 0),
+                        secret(image.end_data, 0), secret(brk, 0), secret(image.arg_start, 0),
+                        secret(image.arg_end, 0), secret(image.env_start, 0),
+                        secret(image.env_end, 0), inspect ? ExitCodeOf(v) : 0);
   return s;
 }
 
 Text ReadStatm(const View& v) {
-  Memory m = MemoryOf(v);
-  uint64_t text = m.image.end_code != 0 ? CodeBytes(m.image) / kPage : 0;
-  return absl::StrFormat("%u %u %u %u 0 %u 0\n", m.total / kPage, m.resident.resident,
-                         m.resident.file, text, (m.data + m.stack) / kPage);
+  const RefPtr<mm::MemoryManager> mm = v.task.mm_ref();
+  if (!mm) return std::string("0 0 0 0 0 0 0\n");
+  const mm::ResidentUsage resident = mm->Resident();
+  return absl::StrFormat("%u %u %u %u 0 %u 0\n", mm->total_bytes() / kPage, resident.resident,
+                         resident.file, CodeBytes(mm->image()) / kPage,
+                         (mm->data_bytes() + mm->stack_bytes()) / kPage);
 }
 
 Text ReadStatus(const View& v) {
@@ -170,45 +211,24 @@ Text ReadStatus(const View& v) {
   auth::CredsRef c = t.creds();
   RefPtr<kernel::SignalHandlers> handlers = v.group.handlers();
   Job job = JobOf(v);
-  RefPtr<kernel::FsContext> fs = t.fs_ref();
   RefPtr<kernel::FdTable> fds = t.fd_table_ref();
   RefPtr<mm::MemoryManager> mm = t.mm_ref();
 
   std::string s = absl::StrFormat("Name:\t%s\n", EscapeName(t.comm()));
-  if (fs) absl::StrAppendFormat(&s, "Umask:\t%04o\n", fs->umask());
   absl::StrAppendFormat(
       &s, "State:\t%s\nTgid:\t%d\nNgid:\t0\nPid:\t%d\nPPid:\t%d\nTracerPid:\t%d\n",
       StateName(t.StateLetter()), t.tgid(), v.subject.id, t.ParentTgid(), t.TracerTid());
   absl::StrAppendFormat(&s, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\n", c->uid, c->euid,
                         c->suid, c->fsuid, c->gid, c->egid, c->sgid, c->fsgid);
-  absl::StrAppendFormat(&s, "FDSize:\t%d\nGroups:\t%s \n", fds ? fds->size() : 0,
-                        absl::StrJoin(c->groups, " "));
+  absl::StrAppendFormat(&s, "FDSize:\t%d\nGroups:\t", fds ? fds->size() : 0);
+  for (auth::Gid group : c->groups) absl::StrAppend(&s, group, " ");
+  s += '\n';
   absl::StrAppendFormat(&s, "NStgid:\t%d\nNSpid:\t%d\nNSpgid:\t%d\nNSsid:\t%d\n", t.tgid(),
                         v.subject.id, job.group, job.session);
-  if (mm) {
-    Memory m = MemoryOf(v);
-    uint64_t code = m.image.end_code != 0 ? CodeBytes(m.image) : 0;
-    uint64_t rss = m.resident.resident * kPage / 1024, file = m.resident.file * kPage / 1024;
-    auto line = [&](const char* name, uint64_t kb) {
-      absl::StrAppendFormat(&s, "%s:\t%8u kB\n", name, kb);
-    };
-    line("VmPeak", m.peak / 1024);
-    line("VmSize", m.total / 1024);
-    line("VmLck", m.locked / 1024);
-    line("VmPin", 0);
-    line("VmHWM", std::max<uint64_t>(rss, UsageOf(v).max_rss_kb));
-    line("VmRSS", rss);
-    line("RssAnon", rss - std::min(rss, file));
-    line("RssFile", file);
-    line("RssShmem", 0);
-    line("VmData", m.data / 1024);
-    line("VmStk", m.stack / 1024);
-    line("VmExe", code / 1024);
-    line("VmLib", (m.exec - std::min(m.exec, code)) / 1024);
-    line("VmSwap", 0);
-  }
-  absl::StrAppendFormat(&s, "Threads:\t%d\n", v.group.live_tasks.load(std::memory_order_relaxed));
-  absl::StrAppendFormat(&s, "SigQ:\t0/%s\n", FormatLimit(v.group.limits().Soft(RLIMIT_SIGPENDING)));
+  if (mm) AppendMemory(&s, v, *mm);
+  absl::StrAppendFormat(&s, "Threads:\t%d\n", Threads(v));
+  absl::StrAppendFormat(&s, "SigQ:\t%u/%u\n", kernel::PendingSignals::TotalQueued(),
+                        v.group.limits().Soft(RLIMIT_SIGPENDING));
   absl::StrAppendFormat(&s, "SigPnd:\t%016x\nShdPnd:\t%016x\nSigBlk:\t%016x\n",
                         t.PendingSignalSet() & ~t.SharedPendingSignalSet(),
                         t.SharedPendingSignalSet(), t.signal_mask());
@@ -216,11 +236,10 @@ Text ReadStatus(const View& v) {
                         handlers->CaughtSet());
   absl::StrAppendFormat(&s, "CapInh:\t%016x\nCapPrm:\t%016x\nCapEff:\t%016x\nCapBnd:\t%016x\n",
                         c->inheritable, c->permitted, c->effective, c->bounding);
-  absl::StrAppendFormat(&s, "CapAmb:\t%016x\nNoNewPrivs:\t%d\nSeccomp:\t0\n", c->ambient,
-                        c->no_new_privs);
-  uint64_t affinity = AffinityOf(v);
-  absl::StrAppendFormat(&s, "Cpus_allowed:\t%s\nCpus_allowed_list:\t%s\n", CpuMask(affinity),
-                        CpuList(affinity));
+  absl::StrAppendFormat(&s, "CapAmb:\t%016x\nSeccomp:\t0\n", c->ambient);
+  const std::vector<uint64_t> affinity = t.scheduling().affinity;
+  absl::StrAppendFormat(&s, "Cpus_allowed:\t%s\nCpus_allowed_list:\t%s\n",
+                        CpuMask(affinity, v.kernel().cpus()), CpuList(affinity));
   absl::StrAppend(&s, "Mems_allowed:\t1\nMems_allowed_list:\t0\n");
   kernel::Usage usage = t.GetUsage();
   absl::StrAppendFormat(&s, "voluntary_ctxt_switches:\t%d\nnonvoluntary_ctxt_switches:\t%d\n",
@@ -246,7 +265,7 @@ Text ReadIo(const View& v) {
       "rchar: %u\nwchar: %u\nsyscr: %u\nsyscw: %u\nread_bytes: %d\nwrite_bytes: %d\n"
       "cancelled_write_bytes: 0\n",
       get(io.read_bytes), get(io.written_bytes), get(io.read_calls), get(io.write_calls),
-      usage.blocks_in * 512, usage.blocks_out * 512);
+      usage.blocks_in * 512, get(io.storage_written));
 }
 
 Text ReadLimits(const View& v) {
@@ -280,20 +299,6 @@ Text ReadLimits(const View& v) {
                           FormatLimit(limit.maximum), row.unit);
   }
   return s;
-}
-
-Text ReadSchedstat(const View& v) {
-  kernel::Usage u = v.task.GetUsage();
-  return absl::StrFormat("%d 0 %d\n", u.user_ns + u.system_ns,
-                         u.voluntary_switches + u.involuntary_switches);
-}
-
-Text ReadWchan(const View&) { return std::string("0"); }
-
-Text ReadSyscall(const View& v) {
-  int number = v.task.current_syscall.load(std::memory_order_relaxed);
-  if (number < 0) return std::string("running\n");
-  return absl::StrFormat("%d 0x0 0x0 0x0 0x0 0x0 0x0 0x0 0x0\n", number);
 }
 
 Text ReadPersonality(const View& v) { return absl::StrFormat("%08x\n", v.task.personality); }

@@ -109,8 +109,7 @@ class FdInfo : public pseudofs::TextInode {
     int flags = file->flags();
     if (table && table->CloseOnExec(fd_).value_or(false)) flags |= O_CLOEXEC;
     uint64_t mount = file->location().mount ? file->location().mount->id() : 0;
-    return absl::StrFormat("pos:\t%d\nflags:\t0%o\nmnt_id:\t%u\nino:\t%u\n", file->position(),
-                           flags, mount, file->inode().ino()) +
+    return absl::StrFormat("pos:\t%d\nflags:\t0%o\nmnt_id:\t%u\n", file->position(), flags, mount) +
            file->FdInfo();
   }
 
@@ -183,12 +182,17 @@ class NsLink : public pseudofs::PseudoInode {
  public:
   NsLink(ProcFs& fs, const Subject& subject, uint64_t index, const Namespace& ns, Owner owner)
       : PseudoInode(fs, subject.Ino(index), S_IFLNK | 0777, owner.uid, owner.gid),
+        subject_(subject),
         text_(absl::StrFormat("%s:[%u]", ns.type, ns.number)) {}
   bool IsMagicLink() const override { return true; }
-  Result<std::string> ReadLink(const vfs::OpContext&) override { return text_; }
+  Result<std::string> ReadLink(const vfs::OpContext& ctx) override {
+    TRY(CheckInspect(ctx.creds, ctx.tgid, *TRY(subject_.Task())));
+    return text_;
+  }
   Result<vfs::Location> FollowMagicLink(const vfs::OpContext&) override { return Errno::kENOENT; }
 
  private:
+  const Subject subject_;
   const std::string text_;
 };
 

@@ -3,14 +3,23 @@
 
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "fsimpl/pseudofs/pseudofs.h"
 #include "procfs/subject.h"
 
 namespace msentry::procfs {
 
-// system_files.cc: cpuinfo, meminfo, stat, uptime, loadavg, version...
+// Adds `name`, readable by all, whose text `generate` makes.
+void AddFile(ProcFs& fs, pseudofs::StaticDir& dir, const char* name,
+             Result<std::string> (*generate)(const ProcFs&));
+
+// system_files.cc: all of /proc but sys/ and net/, with those of the next two.
 void AddSystemFiles(ProcFs& fs, pseudofs::StaticDir& root);
-// sys_tree.cc: sys/{kernel,vm,fs,net}.
+// machine_files.cc: cpuinfo, stat, uptime, loadavg ...
+void AddMachineFiles(ProcFs& fs, pseudofs::StaticDir& root);
+// memory_files.cc: meminfo, vmstat ...
+void AddMemoryFiles(ProcFs& fs, pseudofs::StaticDir& root);
+// sysctl_tree.cc: sys/{kernel,vm,fs,net}.
 void AddSysTree(ProcFs& fs, pseudofs::StaticDir& root);
 
 // sysv_ipc.cc: sysvipc/, and the limits of System V IPC for sys/kernel.
@@ -20,10 +29,8 @@ void AddIpcLimits(ProcFs& fs, pseudofs::StaticDir& dir);
 // net_files.cc: net/, the same for every process.
 RefPtr<vfs::Inode> MakeNetDir(ProcFs& fs);
 
-// What the sandbox's memory looks like: a limit or the host's size, and what its processes use.
-struct MemoryFigures {
-  uint64_t total = 0, used = 0, file = 0;  // bytes
-};
-MemoryFigures MeasureMemory(const ProcFs& fs);
+// Every open file of every process, some more than once.
+void ForEachOpenFile(kernel::Kernel& kernel,
+                     absl::FunctionRef<void(const RefPtr<vfs::FileDescription>&)> visit);
 
 }  // namespace msentry::procfs

@@ -115,6 +115,7 @@ const std::vector<Node>& Nodes() {
       {"full", S_IFCHR | 0666, vfs::MakeDev(1, 7), ""},
       {"random", S_IFCHR | 0666, vfs::MakeDev(1, 8), ""},
       {"urandom", S_IFCHR | 0666, vfs::MakeDev(1, 9), ""},
+      {"kmsg", S_IFCHR | 0644, vfs::MakeDev(1, 11), ""},
       {"tty", S_IFCHR | 0666, vfs::MakeDev(5, 0), ""},
       {"ptmx", S_IFCHR | 0666, vfs::MakeDev(5, 2), ""},
       {"fd", S_IFLNK | 0777, 0, "/proc/self/fd"},

@@ -1,15 +1,17 @@
 #include "fsimpl/pseudofs/pseudofs.h"
 
+#include <fcntl.h>
+
 #include "fsimpl/pseudofs/text_file.h"
 #include "sentry/arch/registers.h"
 #include "sentry/base/check.h"
 
 namespace msentry::pseudofs {
 
-PseudoFs::PseudoFs(std::string type, uint64_t magic, uint32_t flags, std::string options)
+PseudoFs::PseudoFs(std::string type, uint64_t magic, uint32_t flags, TextStyle style)
     : FileSystem(std::move(type), flags | kPseudo),
       magic_(magic),
-      options_(std::move(options)),
+      style_(style),
       created_(vfs::FileTimeNow()) {}
 
 Result<vfs::StatFs> PseudoFs::GetStatFs(const vfs::OpContext&) {
@@ -29,7 +31,8 @@ Result<vfs::Attributes> PseudoInode::GetAttr(const vfs::OpContext&, vfs::AttrMas
   a.uid = uid();
   a.gid = gid();
   a.nlink = LinkCount();
-  a.blksize = 1024;
+  a.size = (mode() & S_IFMT) == S_IFREG ? pseudo_fs().style().size : 0;
+  a.blksize = pseudo_fs().style().size != 0 ? arch::kPageSize : 1024;
   a.atime = a.mtime = a.ctime = pseudo_fs().created();
   return a;
 }
@@ -38,6 +41,11 @@ Result<> TextInode::Store(const vfs::OpContext&, std::string_view) { return Errn
 
 Result<RefPtr<vfs::FileDescription>> TextInode::Open(const vfs::OpContext& ctx,
                                                      const vfs::OpenArgs& args) {
+  if (pseudo_fs().style().strict_open) {
+    const int access = args.flags & O_ACCMODE;
+    if (access != O_RDONLY && (mode() & 0222) == 0) return Errno::kEACCES;
+    if (access != O_WRONLY && (mode() & 0444) == 0) return Errno::kEACCES;
+  }
   TRY(CheckOpen(ctx, args.flags));
   return RefPtr<vfs::FileDescription>(MakeRef<TextFile>(args.location, args.flags));
 }
@@ -57,9 +65,12 @@ class FunctionFile : public TextInode {
       : TextInode(fs, fs.NextIno(), S_IFREG | mode),
         generate_(std::move(generate)),
         store_(std::move(store)) {}
-  Result<std::string> Generate(const vfs::OpContext& ctx) override { return generate_(ctx); }
+  Result<std::string> Generate(const vfs::OpContext& ctx) override {
+    if (!generate_) return Errno::kEIO;
+    return generate_(ctx);
+  }
   Result<> Store(const vfs::OpContext& ctx, std::string_view text) override {
-    if (!store_) return Errno::kEPERM;
+    if (!store_) return Errno::kEIO;
     return store_(ctx, text);
   }
 

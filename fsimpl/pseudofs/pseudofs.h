@@ -24,9 +24,17 @@
 
 namespace msentry::pseudofs {
 
+// How the text files of a file system behave where Linux's differ.
+struct TextStyle {
+  uint64_t size = 0;         // what stat(2) says, and where SEEK_END goes if it may
+  bool seeks_end = false;    // false: SEEK_END is EINVAL, as in seq_file
+  bool strict_open = false;  // opening for what the file cannot do is EACCES, also for root
+  Errno mmap_error = Errno::kENODEV;
+};
+
 class PseudoFs : public vfs::FileSystem {
  public:
-  PseudoFs(std::string type, uint64_t magic, uint32_t flags, std::string options = "");
+  PseudoFs(std::string type, uint64_t magic, uint32_t flags, TextStyle style = {});
 
   // Makes `root` the root of the tree. Once, before it is mounted.
   void Finish(RefPtr<vfs::Inode> root) { SetRoot(std::move(root)); }
@@ -36,16 +44,17 @@ class PseudoFs : public vfs::FileSystem {
   vfs::Timespec created() const { return created_; }
 
   Result<vfs::StatFs> GetStatFs(const vfs::OpContext& ctx) override;
-  std::string ShowOptions() const override { return options_; }
+  const TextStyle& style() const { return style_; }
 
  private:
   const uint64_t magic_;
-  const std::string options_;
+  const TextStyle style_;
   const vfs::Timespec created_;
   std::atomic<uint64_t> next_ino_{1};
 };
 
-// Attributes kept in the base class; size 0; times those of the file system's creation.
+// Attributes kept in the base class; size 0; times those of the file system's creation. Text files
+// of a file system whose style says so have its size.
 class PseudoInode : public vfs::Inode {
  public:
   PseudoInode(PseudoFs& fs, uint64_t ino, uint32_t mode, uint32_t uid = 0, uint32_t gid = 0);
@@ -67,8 +76,14 @@ class TextInode : public PseudoInode {
  public:
   using PseudoInode::PseudoInode;
 
+  // Where files of one file system differ.
+  virtual bool seeks_end() const { return pseudo_fs().style().seeks_end; }
+  virtual bool pollable() const { return true; }  // by epoll(7)
+  virtual Errno mmap_error() const { return pseudo_fs().style().mmap_error; }
+
   virtual Result<std::string> Generate(const vfs::OpContext& ctx) = 0;
-  // A write of `text`, at most a page of it, wherever the position is. Default: EIO.
+  // A write of `text`, at most a page of it, wherever the position is. Default: EIO, as for reads
+  // of what can only be written.
   virtual Result<> Store(const vfs::OpContext& ctx, std::string_view text);
   // Access checks of open(2) beyond the mode.
   virtual Result<> CheckOpen(const vfs::OpContext&, int /*flags*/) { return Ok(); }

@@ -26,4 +26,21 @@ Result<size_t> TextFile::PWrite(const vfs::OpContext& ctx, mm::IoSequence& from,
   return n;
 }
 
+// seq_lseek: SEEK_SET and SEEK_CUR only; what follows the text is empty.
+Result<int64_t> TextFile::Seek(const vfs::OpContext&, int64_t offset, int whence) {
+  sched::FiberMutexLock lock(position_mutex_);
+  int64_t base = 0;
+  if (whence == SEEK_CUR) {
+    base = position_.load(std::memory_order_relaxed);
+  } else if (whence == SEEK_END && text_inode().seeks_end()) {
+    base = static_cast<int64_t>(text_inode().pseudo_fs().style().size);
+  } else if (whence != SEEK_SET) {
+    return Errno::kEINVAL;
+  }
+  int64_t to = 0;
+  if (__builtin_add_overflow(base, offset, &to) || to < 0) return Errno::kEINVAL;
+  position_.store(to, std::memory_order_relaxed);
+  return to;
+}
+
 }  // namespace msentry::pseudofs

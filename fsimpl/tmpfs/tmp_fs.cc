@@ -104,13 +104,19 @@ Result<RefPtr<vfs::FileSystem>> Create(const Options& options) {
   return RefPtr<vfs::FileSystem>(std::move(fs));
 }
 
+std::atomic<uint64_t> TmpFs::all_pages{0};
+uint64_t TotalPages() { return TmpFs::all_pages.load(std::memory_order_relaxed); }
+
 uint64_t TmpFs::ChargeSome(uint64_t pages) {
   uint64_t used = used_pages_.load(std::memory_order_relaxed);
   for (;;) {
     const uint64_t max = max_pages_.load(std::memory_order_relaxed);
     const uint64_t got = std::min(pages, used < max ? max - used : 0);
     if (got == 0) return 0;
-    if (used_pages_.compare_exchange_weak(used, used + got, std::memory_order_relaxed)) return got;
+    if (used_pages_.compare_exchange_weak(used, used + got, std::memory_order_relaxed)) {
+      all_pages.fetch_add(got, std::memory_order_relaxed);
+      return got;
+    }
   }
 }
 

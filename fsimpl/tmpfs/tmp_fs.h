@@ -19,7 +19,10 @@ class TmpFs final : public vfs::FileSystem {
   // Takes up to `pages` and says how many there were: 0 on a full file system.
   uint64_t ChargeSome(uint64_t pages);
   bool Charge(uint64_t pages);  // all or none
-  void Uncharge(uint64_t pages) { used_pages_.fetch_sub(pages, std::memory_order_relaxed); }
+  void Uncharge(uint64_t pages) {
+    used_pages_.fetch_sub(pages, std::memory_order_relaxed);
+    all_pages.fetch_sub(pages, std::memory_order_relaxed);
+  }
   bool ChargeInode();
   void UnchargeInode() { used_inodes_.fetch_sub(1, std::memory_order_relaxed); }
   uint64_t NextIno() { return next_ino_.fetch_add(1, std::memory_order_relaxed); }
@@ -35,6 +38,8 @@ class TmpFs final : public vfs::FileSystem {
   std::atomic<uint64_t> max_pages_, max_inodes_;
   const uint32_t mode_;
   std::atomic<uint64_t> used_pages_{0}, used_inodes_{0}, next_ino_{1};
+  static std::atomic<uint64_t> all_pages;  // used_pages_ of all
+  friend uint64_t TotalPages();
   RefPtr<class TmpDir> tree_;  // until Shutdown; written by MakeRoot
 };
 

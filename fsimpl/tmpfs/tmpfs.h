@@ -32,6 +32,9 @@ Result<RefPtr<vfs::FileSystem>> Create(const Options& options);
 // From mount(2)'s data: "size=64m,nr_inodes=1k,mode=755,uid=0,gid=0". EINVAL.
 Result<Options> ParseOptions(std::string_view data);
 
+// Pages charged in all file systems of this type, memfds included: "Shmem" of /proc/meminfo.
+uint64_t TotalPages();
+
 // memfd_create(2). `shm` is a file system made by Create, never mounted. `name` as the caller gave
 // it; flags MFD_ALLOW_SEALING, MFD_NOEXEC_SEAL, MFD_EXEC (MFD_CLOEXEC is the caller's).
 Result<RefPtr<vfs::FileDescription>> CreateMemfd(const vfs::OpContext& ctx, vfs::FileSystem& shm,

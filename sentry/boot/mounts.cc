@@ -10,6 +10,7 @@
 #include "fsimpl/sysfs/sysfs.h"
 #include "fsimpl/tmpfs/tmpfs.h"
 #include "sentry/boot/boot.h"
+#include "sentry/kernel/kmsg.h"
 #include "vfs/operations.h"
 #include "vfs/path_walk.h"
 
@@ -71,6 +72,7 @@ class Mounter {
     vfs::Vfs& vfs = kernel_.vfs();
     vfs.SetFifoOpener(pipefs::OpenFifo);
     devtmpfs::RegisterDevices(vfs);
+    kernel::RegisterKmsg(vfs, kernel_);
     options_.devpts->Register(vfs);
     vfs.RegisterFsType({.name = "proc"},
                        [this_kernel = &kernel_, host = options_.host](
@@ -79,6 +81,10 @@ class Mounter {
                          return procfs::Create(*this_kernel, {.host = host});
                        });
     cgroupfs::Register(vfs, kernel_.cgroups(), kernel_.cgroup_control());
+    vfs.RegisterFsType(
+        {.name = "sysfs"},
+        [this_kernel = &kernel_](const vfs::OpContext&, std::string_view, std::string_view)
+            -> Result<RefPtr<vfs::FileSystem>> { return MakeSysfs(*this_kernel); });
     vfs.RegisterFsType({.name = "tmpfs"}, [](const vfs::OpContext&, std::string_view,
                                              std::string_view data) { return MakeTmpfs(data); });
     // Listed, as in the peer; a second instance of these makes no sense.
@@ -127,7 +133,19 @@ class Mounter {
   Result<> MountProcAndSys() {
     auto proc = procfs::Create(kernel_, {.host = options_.host});
     TRY(Mount("/proc", proc, kSafe | vfs::kMountNoExec));
-    return Mount("/sys", sysfs::Create(kernel_.cpus()), kSafe | vfs::kMountNoExec);
+    return Mount("/sys", MakeSysfs(kernel_), kSafe | vfs::kMountNoExec);
+  }
+  static RefPtr<vfs::FileSystem> MakeSysfs(kernel::Kernel& kernel) {
+    std::vector<sysfs::Device> devices;
+    for (const devtmpfs::Node& node : devtmpfs::Nodes()) {
+      if ((node.mode & S_IFMT) != S_IFCHR) continue;
+      devices.push_back({node.name, vfs::DevMajor(node.rdev), vfs::DevMinor(node.rdev)});
+    }
+    return sysfs::Create(
+        {.cpus = kernel.cpus(), .devices = std::move(devices), .memory = [&kernel] {
+           const kernel::Kernel::MemoryFigures m = kernel.memory_figures();
+           return sysfs::Memory{m.total, m.free, m.anonymous, m.mapped, m.shared, m.cached};
+         }});
   }
 
   // A tmpfs with one directory a controller, where the sandbox sees its own group as the root.

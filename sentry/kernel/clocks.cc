@@ -50,7 +50,7 @@ Result<int64_t> CpuClock(Task& task, clockid_t clock) {
   }
   RefPtr<ThreadGroup> group = pid == 0 ? task.group_ref() : task.kernel().FindThreadGroup(pid);
   if (!group) return Errno::kEINVAL;
-  if (kind == 1) return group->GetUsage().user_ns;
+  if (kind == 1) return group->CpuUsage().user_ns;
   return group->CpuNs();
 }
 

@@ -58,6 +58,7 @@ Result<RefPtr<Task>> Task::MakeChild(const CloneArgs& args) {
         MakeRef<ThreadGroup>(kernel_, std::move(handlers), MakeRef<Limits>(group_->limits()));
     child_group->exit_signal = args.exit_signal;
     child_group->oom_score_adj = group_->oom_score_adj.load();
+    child_group->proc.CopyFrom(group_->proc);
   }
 
   auto child = RefPtr<Task>::Adopt(new Task(kernel_, std::move(child_group)));
@@ -92,7 +93,7 @@ Result<RefPtr<Task>> Task::MakeChild(const CloneArgs& args) {
   if (!(f & CLONE_VM) || (f & CLONE_VFORK)) child->alt_stack = alt_stack;
   if (f & CLONE_CHILD_CLEARTID) child->clear_child_tid = args.child_tid;
   child->personality = personality;
-  child->timer_slack_ns = timer_slack_ns;
+  child->timer_slack_ns = timer_slack_ns.load();
   child->thread_->set_signal_mask(signal_mask());
   return child;
 }

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <random>
 
+#include "absl/strings/str_format.h"
+
 namespace msentry::kernel {
 namespace {
 
@@ -58,70 +60,150 @@ Dmesg::Dmesg(uint64_t seed) {
   Append(3100 * kMs + static_cast<int64_t>(random() % 50) * kMs, 6, "Ready!");
 }
 
-void Dmesg::Append(int64_t uptime_ns, int priority, std::string_view text) {
-  const int64_t us = uptime_ns / 1000;
-  char stamp[48];
-  snprintf(stamp, sizeof(stamp), "<%d>[%5lld.%06lld] ", priority,
-           static_cast<long long>(us / 1'000'000), static_cast<long long>(us % 1'000'000));
-  std::string line = stamp;
-  line.append(text).append("\n");
-  MutexLock lock(mutex_);
-  bytes_ += line.size();
-  lines_.push_back(std::move(line));
-  while (bytes_ > kRingBytes) {
-    bytes_ -= lines_.front().size();
-    lines_.pop_front();
-    ++first_;
-  }
-}
-
-std::string Dmesg::ReadFromLocked(uint64_t from, size_t max) const {
-  size_t begin = lines_.size();
-  size_t bytes = 0;
-  while (begin > 0 && first_ + begin > from && bytes + lines_[begin - 1].size() <= max) {
-    bytes += lines_[--begin].size();
-  }
+std::string Dmesg::Record::Lines() const {
+  const std::string stamp =
+      absl::StrFormat("<%d>[%5d.%06d] ", priority, us / 1'000'000, us % 1'000'000);
   std::string out;
-  out.reserve(bytes);
-  for (size_t i = begin; i < lines_.size(); ++i) out += lines_[i];
+  std::string_view left = text;
+  do {
+    const size_t end = left.find('\n');
+    out.append(stamp).append(left.substr(0, end)).append("\n");
+    left = end == std::string_view::npos ? std::string_view() : left.substr(end + 1);
+  } while (!left.empty());
   return out;
 }
 
-std::string Dmesg::Read(size_t max) const {
-  MutexLock lock(mutex_);
-  return ReadFromLocked(0, max);
+void Dmesg::Append(int64_t uptime_ns, int priority, std::string_view text) {
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  Record record{uptime_ns / 1000, priority, std::string(text.substr(0, kMaxText)), 0};
+  {
+    MutexLock lock(mutex_);
+    if (!records_.empty()) record.us = std::max(record.us, records_.back().us + 1);
+    record.lines_size = record.Lines().size();
+    bytes_ += record.lines_size;
+    records_.push_back(std::move(record));
+    while (bytes_ > kRingBytes) {
+      bytes_ -= records_.front().lines_size;
+      records_.pop_front();
+      ++first_;
+    }
+  }
+  arrivals_.Notify(sched::kIn);
 }
 
-std::string Dmesg::ReadSinceClear(size_t max) const {
+bool Dmesg::AllowBurst(int64_t uptime_ns, int* suppressed) {
+  constexpr int64_t kInterval = 5'000'000'000;
+  constexpr int kBurst = 10;
   MutexLock lock(mutex_);
-  return ReadFromLocked(cleared_, max);
+  *suppressed = 0;
+  if (uptime_ns - burst_begin_ns_ >= kInterval) {
+    *suppressed = std::exchange(suppressed_, 0);
+    burst_begin_ns_ = uptime_ns;
+    burst_ = 0;
+  }
+  if (burst_ >= kBurst) {
+    ++suppressed_;
+    return false;
+  }
+  ++burst_;
+  return true;
+}
+
+std::string Dmesg::ReadAll(size_t max, bool clear) {
+  MutexLock lock(mutex_);
+  size_t begin = records_.size();
+  size_t bytes = 0;
+  while (begin > 0 && first_ + begin > cleared_ && bytes + records_[begin - 1].lines_size <= max) {
+    bytes += records_[--begin].lines_size;
+  }
+  std::string out;
+  out.reserve(bytes);
+  for (size_t i = begin; i < records_.size(); ++i) out += records_[i].Lines();
+  if (clear) cleared_ = NextLocked();
+  return out;
 }
 
 void Dmesg::Clear() {
   MutexLock lock(mutex_);
-  cleared_ = first_ + lines_.size();
+  cleared_ = NextLocked();
+}
+
+void Dmesg::SilenceConsole(bool on) {
+  constexpr int kMinimum = 1;
+  MutexLock lock(mutex_);
+  if (on) {
+    if (saved_level_ < 0) saved_level_ = console_level.load(std::memory_order_relaxed);
+    console_level.store(kMinimum, std::memory_order_relaxed);
+  } else if (saved_level_ >= 0) {
+    console_level.store(std::exchange(saved_level_, -1), std::memory_order_relaxed);
+  }
 }
 
 size_t Dmesg::unread_bytes() const {
   MutexLock lock(mutex_);
   size_t bytes = 0;
-  for (size_t i = 0; i < lines_.size(); ++i) {
-    if (first_ + i >= consumed_) bytes += lines_[i].size();
+  for (size_t i = 0; i < records_.size(); ++i) {
+    if (first_ + i >= consumed_) bytes += records_[i].lines_size;
   }
-  return bytes;
+  return consumed_ >= first_ ? bytes - consumed_part_ : bytes;
 }
 
 std::string Dmesg::Consume(size_t max) {
   MutexLock lock(mutex_);
   std::string out;
-  consumed_ = std::max(consumed_, first_);
-  while (consumed_ < first_ + lines_.size()) {
-    const std::string& line = lines_[consumed_ - first_];
-    if (out.size() + line.size() > max) break;
-    out += line;
+  if (consumed_ < first_) {
+    consumed_ = first_;
+    consumed_part_ = 0;
+  }
+  while (consumed_ < NextLocked()) {
+    const std::string lines = records_[consumed_ - first_].Lines();
+    const size_t left = lines.size() - consumed_part_;
+    if (out.size() + left > max) {
+      if (!out.empty()) break;
+      out = lines.substr(consumed_part_, max);
+      consumed_part_ += max;
+      break;
+    }
+    out += lines.substr(consumed_part_);
+    consumed_part_ = 0;
     ++consumed_;
   }
   return out;
+}
+
+Result<std::string> Dmesg::ReadRecord(uint64_t* sequence, size_t max) const {
+  MutexLock lock(mutex_);
+  if (*sequence < first_) {
+    *sequence = first_;
+    return Errno::kEPIPE;
+  }
+  if (*sequence >= NextLocked()) return Errno::kEAGAIN;
+  const Record& r = records_[*sequence - first_];
+  std::string out = absl::StrFormat("%d,%d,%d,-;", r.priority, *sequence, r.us);
+  for (unsigned char c : r.text) {
+    if (c < ' ' || c >= 127 || c == '\\') {
+      absl::StrAppendFormat(&out, "\\x%02x", c);
+    } else {
+      out += static_cast<char>(c);
+    }
+  }
+  out += '\n';
+  if (out.size() > max) return Errno::kEINVAL;
+  ++*sequence;
+  return out;
+}
+
+uint64_t Dmesg::first_sequence() const {
+  MutexLock lock(mutex_);
+  return first_;
+}
+uint64_t Dmesg::next_sequence() const {
+  MutexLock lock(mutex_);
+  return NextLocked();
+}
+uint64_t Dmesg::cleared_sequence() const {
+  MutexLock lock(mutex_);
+  return cleared_;
 }
 
 }  // namespace msentry::kernel

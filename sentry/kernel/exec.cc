@@ -102,7 +102,9 @@ Result<int64_t> Task::Exec(ExecArgs args) {
   auto [space, thread] = TRY(kernel_.platform().NewProcess());
   const mm::MemoryLimits limits = memory_limits();
   RefPtr<mm::MemoryManager> memory = mm::MemoryManager::Create(
-      std::move(space), mm::Layout::Choose((personality & kAddrNoRandomize) == 0, limits.stack));
+      std::move(space), mm::Layout::Choose((personality & kAddrNoRandomize) == 0 &&
+                                               kernel_.randomize_va_space.load() > 0,
+                                           limits.stack));
   loader::Environment environment;
   environment.envp = std::move(args.envp);
   environment.uid = creds.creds->uid;
@@ -132,7 +134,7 @@ Result<int64_t> Task::Exec(ExecArgs args) {
     personality &= ~kPersonalityClearedBySetId;
   }
   set_comm(program.comm);
-  memory->set_dumpable(creds.secure || !creds.readable ? 0 : 1);
+  memory->set_dumpable(creds.secure || !creds.readable ? kernel_.suid_dumpable.load() : 1);
   {
     MutexLock lock(kernel_.tasks_mutex());
     group_->executed = true;
@@ -164,7 +166,10 @@ Result<int64_t> Task::Exec(ExecArgs args) {
 void Task::ReplaceImage(RefPtr<mm::MemoryManager> memory,
                         std::unique_ptr<platform::GuestThread> thread) {
   thread->set_signal_mask(thread_ ? signal_mask() : 0);
-  if (thread_) guest_ns_before_exec_.fetch_add(thread_->cpu_time_ns(), std::memory_order_relaxed);
+  if (thread_) {
+    guest_ns_before_exec_.fetch_add(thread_->cpu_time_ns(), std::memory_order_relaxed);
+    KeepHostFigures();
+  }
   {
     MutexLock lock(group_->signal_mutex());
     MutexLock info_lock(info_mutex_);

@@ -38,6 +38,21 @@ void Task::LeaveMemory() {
   }
 }
 
+// The host forgets a stub process's figures with the process. Memory borrowed from a vfork parent
+// is the parent's.
+void Task::KeepHostFigures() {
+  if (vfork_ != nullptr && mm_->ref_count() > 1) return;
+  const mm::HostFigures figures = mm_->Figures();
+  group_->gone_minor_faults.fetch_add(static_cast<int64_t>(figures.minor_faults),
+                                      std::memory_order_relaxed);
+  group_->gone_major_faults.fetch_add(static_cast<int64_t>(figures.major_faults),
+                                      std::memory_order_relaxed);
+  const int64_t rss_kb = static_cast<int64_t>(figures.resident * arch::kPageSize / 1024);
+  if (rss_kb > group_->max_rss_kb.load(std::memory_order_relaxed)) {
+    group_->max_rss_kb.store(rss_kb, std::memory_order_relaxed);
+  }
+}
+
 void Task::DropFiles() {
   if (fd_table_->RemoveUser()) {
     fd_table_->CloseAll([&](RefPtr<vfs::FileDescription> f) { (void)CloseFile(std::move(f)); });
@@ -51,10 +66,7 @@ void Task::DropFiles() {
 
 void Task::FinishExit() {
   if (thread_) LeaveMemory();
-  int64_t rss_kb = 0;
-  if (mm_ && group_->live_tasks.load() == 1) {
-    rss_kb = static_cast<int64_t>(mm_->Resident().resident * 4);
-  }
+  if (mm_ && group_->live_tasks.load() == 1) KeepHostFigures();
   LeaveSemUndo();
   DropFiles();
 
@@ -81,7 +93,16 @@ void Task::FinishExit() {
     group_->timers().DeleteAll();
   }
   Usage usage = GetUsage();
-  usage.max_rss_kb = rss_kb;
+  if (group_->live_tasks.load() == 1) {
+    usage.minor_faults = group_->gone_minor_faults.load(std::memory_order_relaxed);
+    usage.major_faults = group_->gone_major_faults.load(std::memory_order_relaxed);
+    usage.blocks_out =
+        static_cast<int64_t>(group_->io.storage_written.load(std::memory_order_relaxed) / 512);
+    usage.max_rss_kb = group_->max_rss_kb.load(std::memory_order_relaxed);
+    kernel_.dead_minor_faults.fetch_add(static_cast<uint64_t>(usage.minor_faults));
+    kernel_.dead_major_faults.fetch_add(static_cast<uint64_t>(usage.major_faults));
+    kernel_.dead_storage_written.fetch_add(group_->io.storage_written.load());
+  }
   kernel_.RetireTask(*this, usage);
 }
 

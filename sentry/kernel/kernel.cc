@@ -2,12 +2,9 @@
 
 #include <sched.h>
 #include <sys/random.h>
-#include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
 #include <x86intrin.h>
-
-#include <cmath>
 
 #include "sentry/base/log.h"
 #include "sentry/kernel/ipc/ipc_namespace.h"
@@ -78,7 +75,8 @@ Kernel::Kernel(sched::Scheduler& scheduler, platform::Platform& platform, vfs::V
       job_control_(std::make_unique<JobControlImpl>(*this)),
       hostname_(options_.hostname),
       domainname_(options_.domainname),
-      load_at_ns_(boot_ns_) {
+      load_at_ns_(boot_ns_),
+      load_timer_(std::make_unique<sched::Timer>(scheduler, [this] { SampleLoad(); })) {
   vfs.SetDeviceGate(
       [this](const vfs::OpContext& ctx, uint32_t type, uint64_t rdev, int mask) -> Result<> {
         if (ctx.task == nullptr) return Ok();
@@ -176,52 +174,6 @@ Usage Kernel::TotalUsage() {
     if (entry.task != nullptr && !entry.task->exited_) total.Add(entry.task->GetUsage());
   }
   return total;
-}
-
-Kernel::LoadAverage Kernel::load_average() {
-  const Usage usage = TotalUsage();
-  const int64_t now = sched::NowNs();
-  MutexLock lock(load_mutex_);
-  const int64_t wall = now - load_at_ns_;
-  constexpr int64_t kLeast = 100'000'000;
-  if (wall < kLeast) return load_;
-  const int64_t cpu = usage.user_ns + usage.system_ns;
-  const double active = static_cast<double>(cpu - load_cpu_ns_) / static_cast<double>(wall);
-  load_at_ns_ = now;
-  load_cpu_ns_ = cpu;
-  const double seconds = static_cast<double>(wall) / 1e9;
-  const auto decay = [&](uint64_t old, double period) {
-    const double keep = std::exp(-seconds / period);
-    constexpr double kFixed = 2048;
-    return static_cast<uint64_t>(static_cast<double>(old) * keep + active * kFixed * (1 - keep));
-  };
-  load_ = {decay(load_.one, 60), decay(load_.five, 300), decay(load_.fifteen, 900)};
-  return load_;
-}
-
-Kernel::MemoryFigures Kernel::memory_figures() {
-  struct sysinfo host {};
-  sysinfo(&host);
-  const uint64_t unit = host.mem_unit;
-  MemoryFigures figures{host.totalram * unit, host.freeram * unit,
-                        (host.freeram + host.bufferram) * unit};
-  if (options_.memory_bytes <= 0) return figures;
-  std::vector<RefPtr<mm::MemoryManager>> spaces;
-  {
-    MutexLock lock(tasks_mutex_);
-    for (const auto& [pid, entry] : pids_.entries()) {
-      if (entry.task == nullptr || entry.task->tgid() != pid) continue;
-      if (RefPtr<mm::MemoryManager> memory = entry.task->mm_ref()) {
-        spaces.push_back(std::move(memory));
-      }
-    }
-  }
-  uint64_t used = 0;
-  for (const auto& memory : spaces) used += memory->Resident().resident * arch::kPageSize;
-  figures.total = static_cast<uint64_t>(options_.memory_bytes);
-  figures.free = figures.total - std::min(used, figures.total);
-  figures.available = figures.free;
-  return figures;
 }
 
 void Kernel::SignalInit(int signo) {

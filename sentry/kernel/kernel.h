@@ -27,6 +27,7 @@
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/limits.h"
 #include "sentry/kernel/pid_table.h"
+#include "sentry/kernel/sysctl.h"
 #include "sentry/kernel/task.h"
 #include "sentry/kernel/thread_group.h"
 #include "vfs/context.h"
@@ -104,6 +105,11 @@ class Kernel {
   Dmesg& dmesg() { return dmesg_; }
   cgroup::Cgroups& cgroups() { return cgroups_; }
   CgroupControl& cgroup_control() { return cgroup_control_; }
+  // A kernel message (dmesg.h), stamped now.
+  void Print(int priority, std::string_view text) { dmesg_.Append(uptime_ns(), priority, text); }
+  SysctlStore& sysctls() { return sysctls_; }
+  // Those that tasks obey.
+  std::atomic<int> randomize_va_space{2}, suid_dumpable{0}, exception_trace{1};
   vfs::JobControl& job_control();
   // The first ipc namespace: what init has.
   RefPtr<IpcNamespace> ipc() const;
@@ -132,24 +138,38 @@ class Kernel {
   void set_domainname(std::string name);
   static constexpr const char* kRelease = "4.4.0";
   static constexpr const char* kVersion = "#1 SMP Sun Jan 10 15:06:54 PST 2016";
-  // Tasks runnable now, and the three load averages in 1/2048 (FSHIFT 11): of the tasks that had a
-  // CPU, worked out when somebody asks, so that an idle sandbox does nothing for them.
+  // Tasks runnable now, and the three load averages of them in 1/2048 (FSHIFT 11).
   int running_tasks() const { return running_.load(std::memory_order_relaxed); }
   struct LoadAverage {
     uint64_t one, five, fifteen;
   };
   LoadAverage load_average();
+  // A task became runnable: the load is sampled again, if it was not (load.cc).
+  void NoticeActivity() {
+    if (load_asleep_.load(std::memory_order_relaxed)) [[unlikely]]
+      WakeLoadSampler();
+  }
   // Processes created since boot, context switches: /proc/stat.
   std::atomic<uint64_t> forks{0}, context_switches{0};
-  // Bytes. With a memory limit of the sandbox: the limit and what the guests' processes leave of
-  // it; without one the host's. Asks the host for every address space; takes tasks_mutex().
+  std::atomic<uint32_t> audit_sessions{0};  // /proc/PID/sessionid
+  // Bytes, of this sandbox. `total` is its limit, or the host's memory when there is none. Asks the
+  // host for every address space, so an answer serves others for a while (memory_figures.cc); takes
+  // tasks_mutex().
   struct MemoryFigures {
-    uint64_t total, free, available;
+    uint64_t total = 0, free = 0, available = 0;
+    uint64_t anonymous = 0;  // of processes
+    uint64_t mapped = 0;     // of files and shared memory, in the process that has most
+    uint64_t shared = 0;     // tmpfs, memfd, shared memory
+    uint64_t cached = 0;     // pages of files, `shared` among them
+    uint64_t locked = 0, committed = 0;
+    uint64_t Used() const { return anonymous + cached; }
   };
   MemoryFigures memory_figures();
+  uint64_t memory_total() const;
   // CPU time of all tasks, dead ones included; takes tasks_mutex().
   Usage TotalUsage();
   std::atomic<int64_t> dead_user_ns{0}, dead_system_ns{0};
+  std::atomic<uint64_t> dead_minor_faults{0}, dead_major_faults{0}, dead_storage_written{0};
 
   // Signals to many: kill(2) with pid <= 0. `sender` null: the kernel itself.
   Result<> SignalProcessGroup(int pgid, const SigInfo& info, Task* sender);
@@ -225,6 +245,9 @@ class Kernel {
   void RetireTask(Task& task, const Usage& usage);
   void KillEverybody();
   void AfterExit();
+  void WakeLoadSampler();
+  void SampleLoad();
+  MemoryFigures MeasureMemory();
   Result<RefPtr<Task>> MakeProcess(InitArgs& args);
   friend Result<struct WaitStatus> Wait(Task& task, const struct WaitArgs& args);
 
@@ -243,6 +266,7 @@ class Kernel {
   Dmesg dmesg_;
   cgroup::Cgroups cgroups_;
   CgroupControl cgroup_control_;
+  SysctlStore sysctls_;
   RefPtr<vfs::MountNamespace> mounts_;
   vfs::Location root_;
   const RefPtr<IpcNamespace> ipc_;
@@ -259,10 +283,16 @@ class Kernel {
   mutable Mutex names_mutex_;
   std::string hostname_ ABSL_GUARDED_BY(names_mutex_);
   std::string domainname_ ABSL_GUARDED_BY(names_mutex_);
+
+  std::atomic<bool> load_asleep_{true};
   Mutex load_mutex_;
   LoadAverage load_ ABSL_GUARDED_BY(load_mutex_){0, 0, 0};
-  int64_t load_at_ns_ ABSL_GUARDED_BY(load_mutex_) = 0;
-  int64_t load_cpu_ns_ ABSL_GUARDED_BY(load_mutex_) = 0;
+  int64_t load_at_ns_ ABSL_GUARDED_BY(load_mutex_) = 0;      // the last sample
+  uint64_t load_switches_ ABSL_GUARDED_BY(load_mutex_) = 0;  // context_switches then
+  std::unique_ptr<sched::Timer> load_timer_;                 // armed unless load_asleep_
+  Mutex memory_mutex_;
+  MemoryFigures memory_ ABSL_GUARDED_BY(memory_mutex_);
+  int64_t memory_valid_until_ ABSL_GUARDED_BY(memory_mutex_) = 0;
 };
 
 struct Task::FirstExec {

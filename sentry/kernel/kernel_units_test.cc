@@ -177,21 +177,79 @@ TEST(PidTable, NumbersInUseAreSkipped) {
 
 TEST(Dmesg, OpensWithTheBootMessages) {
   Dmesg log(42);
-  const std::string text = log.Read(1 << 20);
+  const std::string text = log.ReadAll(1 << 20, false);
   EXPECT_TRUE(text.starts_with("<6>[    0.000000] Starting gVisor...\n")) << text;
   EXPECT_NE(text.find("Ready!\n"), std::string::npos);
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 12);
-  EXPECT_NE(text, Dmesg(43).Read(1 << 20));
+  EXPECT_NE(text, Dmesg(43).ReadAll(1 << 20, false));
 }
 
 TEST(Dmesg, ReadGivesTheNewestWholeLines) {
   Dmesg log(1);
   log.Append(5'000'000'000, 4, "last");
-  EXPECT_EQ(log.Read(30), "<4>[    5.000000] last\n");
+  EXPECT_EQ(log.ReadAll(30, false), "<4>[    5.000000] last\n");
   log.Clear();
-  EXPECT_EQ(log.ReadSinceClear(1000), "");
+  EXPECT_EQ(log.ReadAll(1000, false), "");
   log.Append(6'000'000'000, 4, "next");
-  EXPECT_EQ(log.ReadSinceClear(1000), "<4>[    6.000000] next\n");
+  EXPECT_EQ(log.ReadAll(1000, true), "<4>[    6.000000] next\n");
+  EXPECT_EQ(log.ReadAll(1000, false), "");
+}
+
+TEST(Dmesg, StampsNeverGoBack) {
+  Dmesg log(1);
+  log.Append(5'000'000, 4, "early");
+  const std::string text = log.ReadAll(1 << 20, false);
+  EXPECT_GT(text.substr(text.size() - 14 - 8), "<4>[    3.1");
+  EXPECT_EQ(text.substr(text.size() - 8), "] early\n");
+}
+
+TEST(Dmesg, ALineIsWrittenForEachLineOfAMessage) {
+  Dmesg log(1);
+  log.Clear();
+  log.Append(7'000'001'000, 12, "one\ntwo\n");
+  EXPECT_EQ(log.ReadAll(1000, false), "<12>[    7.000001] one\n<12>[    7.000001] two\n");
+}
+
+TEST(Dmesg, ConsumeGivesLongLinesInParts) {
+  Dmesg log(1);
+  log.Consume(1 << 20);
+  EXPECT_EQ(log.unread_bytes(), 0u);
+  log.Append(8'000'000'000, 4, "abc");
+  EXPECT_EQ(log.unread_bytes(), 22u);
+  EXPECT_EQ(log.Consume(20), "<4>[    8.000000] ab");
+  EXPECT_EQ(log.unread_bytes(), 2u);
+  EXPECT_EQ(log.Consume(100), "c\n");
+  EXPECT_EQ(log.Consume(100), "");
+}
+
+TEST(Dmesg, RecordsAreReadInTurnAndEscaped) {
+  Dmesg log(1);
+  uint64_t at = log.next_sequence();
+  EXPECT_EQ(log.ReadRecord(&at, 100).error(), Errno::kEAGAIN);
+  log.Append(9'000'000'000, 6, "a\tb\\");
+  EXPECT_EQ(log.ReadRecord(&at, 5).error(), Errno::kEINVAL);
+  EXPECT_EQ(*log.ReadRecord(&at, 100), "6,12,9000000,-;a\\x09b\\x5c\n");
+  EXPECT_EQ(log.ReadRecord(&at, 100).error(), Errno::kEAGAIN);
+}
+
+TEST(Dmesg, AReaderThatIsTooSlowIsTold) {
+  Dmesg log(1);
+  uint64_t at = 0;
+  const std::string line(500, 'x');
+  for (int i = 0; i < 1000; ++i) log.Append(10'000'000'000, 6, line);
+  EXPECT_EQ(log.ReadRecord(&at, 8192).error(), Errno::kEPIPE);
+  EXPECT_EQ(at, log.first_sequence());
+  EXPECT_TRUE(log.ReadRecord(&at, 8192).ok());
+  EXPECT_LE(log.ReadAll(1 << 20, false).size(), Dmesg::kRingBytes);
+}
+
+TEST(Dmesg, BurstsAreCut) {
+  Dmesg log(1);
+  int suppressed = 0;
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(log.AllowBurst(6'000'000'000, &suppressed));
+  EXPECT_FALSE(log.AllowBurst(6'000'000'000, &suppressed));
+  EXPECT_TRUE(log.AllowBurst(12'000'000'000, &suppressed));
+  EXPECT_EQ(suppressed, 1);
 }
 
 // ---- credentials at execve ----

@@ -35,7 +35,9 @@ Limit Limits::Get(int resource) const {
 Result<> Limits::Set(int resource, const Limit& limit, bool may_raise) {
   if (limit.current > limit.maximum) return Errno::kEINVAL;
   // fs.nr_open bounds what even root may ask for.
-  if (resource == RLIMIT_NOFILE && limit.maximum > (1 << 20)) return Errno::kEPERM;
+  if (resource == RLIMIT_NOFILE && limit.maximum > nr_open.load(std::memory_order_relaxed)) {
+    return Errno::kEPERM;
+  }
   MutexLock lock(mutex_);
   if (limit.maximum > limits_[resource].maximum && !may_raise) return Errno::kEPERM;
   limits_[resource] = limit;

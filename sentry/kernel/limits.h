@@ -26,6 +26,9 @@ struct Limit {
 // Indexed by RLIMIT_*.
 class Limits : public RefCounted<Limits> {
  public:
+  // fs.nr_open: what RLIMIT_NOFILE may be at most.
+  static inline std::atomic<uint64_t> nr_open{1 << 20};
+
   Limits();  // what init has on Linux: 8 MiB stack, 1024:1048576 files, ...
   Limits(const Limits& other);
   Limits& operator=(const Limits&) = delete;

@@ -10,8 +10,8 @@ PidTable::~PidTable() = default;
 Result<int> PidTable::Allocate() {
   constexpr int kReserved = 300;  // after the first round, low numbers stay with daemons
   int candidate = last_ + 1;
-  for (int tries = 0; tries < kPidMax; ++tries, ++candidate) {
-    if (candidate >= kPidMax) candidate = kReserved;
+  for (int tries = 0; tries < max_; ++tries, ++candidate) {
+    if (candidate >= max_) candidate = kReserved;
     if (!entries_.contains(candidate)) {
       last_ = candidate;
       entries_[candidate];

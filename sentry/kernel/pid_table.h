@@ -39,12 +39,17 @@ class PidTable {
   const std::map<int, Entry>& entries() const { return entries_; }
   int tasks() const { return tasks_; }
   int last() const { return last_; }
-  static constexpr int kPidMax = 32768;
+  // kernel.ns_last_pid: the number after which the next is looked for; kernel.pid_max.
+  void set_last(int last) { last_ = last; }
+  void set_max(int max) { max_ = max; }
+  static constexpr int kPidMax = 32768;              // unless set_max said otherwise
+  static constexpr int kPidLimit = 4 * 1024 * 1024;  // the most it may say
 
  private:
   void Forget(int pid);
   std::map<int, Entry> entries_;
   int last_ = 0;
+  int max_ = kPidMax;
   int tasks_ = 0;
 };
 

@@ -34,7 +34,8 @@ void Task::Start() {
 }
 
 void Task::Run() {
-  kernel_.running_.fetch_add(1, std::memory_order_relaxed);
+  kernel_.running_.fetch_add(1, std::memory_order_seq_cst);
+  kernel_.NoticeActivity();
   StartCharging();
   if (first_exec_ && !RunFirstExec().ok()) {
     constexpr int kCannotRun = 127;
@@ -105,6 +106,7 @@ void Task::HandleFault(const platform::Event& event) {
   fault_error_ = event.error_code;
   fault_trap_ = event.trap_number;
   fault_address_ = event.address;
+  ReportFault(event);
   ForceSignal(FaultSignal(event.signo, event.code, event.address));
 }
 
@@ -126,6 +128,11 @@ bool Task::DoWork() {
 }
 
 Task::Wake Task::ParkFor(int64_t deadline_ns, uint32_t interrupting) {
+  const uint64_t shown[] = {registers_.rdi, registers_.rsi, registers_.rdx, registers_.r10,
+                            registers_.r8,  registers_.r9,  registers_.rsp, registers_.rip};
+  for (size_t i = 0; i < parked_registers_.size(); ++i) {
+    parked_registers_[i].store(shown[i], std::memory_order_relaxed);
+  }
   parked_for_.store(interrupting, std::memory_order_seq_cst);
   if (work_.load(std::memory_order_seq_cst) & interrupting) {
     parked_for_.store(0, std::memory_order_relaxed);
@@ -136,7 +143,8 @@ Task::Wake Task::ParkFor(int64_t deadline_ns, uint32_t interrupting) {
   voluntary_switches_.fetch_add(1, std::memory_order_relaxed);
   kernel_.context_switches.fetch_add(1, std::memory_order_relaxed);
   const sched::ParkResult result = sched::Park(deadline_ns);
-  kernel_.running_.fetch_add(1, std::memory_order_relaxed);
+  kernel_.running_.fetch_add(1, std::memory_order_seq_cst);
+  kernel_.NoticeActivity();
   StartCharging();
   parked_for_.store(0, std::memory_order_relaxed);
   if (work_.load(std::memory_order_seq_cst) & interrupting) return Wake::kInterrupted;

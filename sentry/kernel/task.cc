@@ -166,6 +166,18 @@ Usage Task::GetUsage() {
   return usage;
 }
 
+std::optional<Task::Sleep> Task::GetSleep() const {
+  if (parked_for_.load(std::memory_order_acquire) == 0) return std::nullopt;
+  Sleep sleep;
+  sleep.syscall = current_syscall.load(std::memory_order_relaxed);
+  for (size_t i = 0; i < sleep.args.size(); ++i) {
+    sleep.args[i] = parked_registers_[i].load(std::memory_order_relaxed);
+  }
+  sleep.sp = parked_registers_[6].load(std::memory_order_relaxed);
+  sleep.ip = parked_registers_[7].load(std::memory_order_relaxed);
+  return sleep;
+}
+
 char Task::StateLetter() {
   MutexLock lock(kernel_.tasks_mutex());
   if (exited_) return 'Z';

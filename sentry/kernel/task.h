@@ -13,8 +13,10 @@
 // Locks: see thread_group.h for "tasks" and "signal"; fields without a note belong to the fiber.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -229,7 +231,8 @@ class Task : public RefCounted<Task> {
   uint64_t robust_list = 0;
   int parent_death_signal = 0;
   uint32_t personality = 0;
-  uint64_t timer_slack_ns = 50000;
+  static constexpr uint64_t kDefaultTimerSlack = 50000;
+  std::atomic<uint64_t> timer_slack_ns{kDefaultTimerSlack};  // any thread
 
   // Scheduling parameters: stored, reported, inherited; without effect on our scheduler.
   struct Scheduling {
@@ -250,6 +253,14 @@ class Task : public RefCounted<Task> {
   int64_t start_ns() const { return start_ns_; }
   // The call it is in (for /proc/PID/syscall, wchan), -1 in guest code.
   std::atomic<int> current_syscall{-1};
+  // Where it sleeps: the call's arguments, and the program's stack and instruction pointers.
+  // nullopt while it runs.
+  struct Sleep {
+    int syscall = -1;  // -1: outside of a call
+    std::array<uint64_t, 6> args{};
+    uint64_t sp = 0, ip = 0;
+  };
+  std::optional<Sleep> GetSleep() const;
 
  private:
   friend class Kernel;
@@ -275,7 +286,8 @@ class Task : public RefCounted<Task> {
   void Run();
   void HandleEvent(const platform::Event& event);
   void HandleFault(const platform::Event& event);
-  bool DoWork();  // false: the task ends
+  void ReportFault(const platform::Event& event);  // fault_report.cc
+  bool DoWork();                                   // false: the task ends
   void RestoreMaskAfterCall();
   Wake ParkFor(int64_t deadline_ns, uint32_t interrupting);
   void StopCharging();  // from here on the time is not this task's
@@ -337,6 +349,7 @@ class Task : public RefCounted<Task> {
   void FinishExit();
   void ReleaseVfork();
   void DropFiles();
+  void KeepHostFigures();
 
   Kernel& kernel_;
   RefPtr<ThreadGroup> group_;
@@ -363,6 +376,8 @@ class Task : public RefCounted<Task> {
   std::atomic<sched::Fiber*> fiber_{nullptr};  // set to null under signal before the fiber ends
   std::atomic<uint32_t> work_{0};
   std::atomic<uint32_t> parked_for_{0};  // the Work bits that end the current park
+  // Of the last park: six arguments, rsp, rip.
+  std::array<std::atomic<uint64_t>, 8> parked_registers_{};
   std::atomic<bool> in_guest_{false};
 
   PendingSignals pending_;     // signal

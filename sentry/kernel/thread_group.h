@@ -13,6 +13,7 @@
 #include "sentry/kernel/session.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/timers.h"
+#include "sentry/mm/host_proc.h"
 #include "sentry/sched/wait_queue.h"
 
 namespace msentry::kernel {
@@ -33,6 +34,7 @@ struct Usage {
 // I/O counters of /proc/PID/io.
 struct IoCounters {
   std::atomic<uint64_t> read_bytes{0}, written_bytes{0}, read_calls{0}, write_calls{0};
+  std::atomic<uint64_t> storage_written{0};  // of written_bytes, to files on a disk
 };
 
 class ThreadGroup : public RefCounted<ThreadGroup> {
@@ -85,13 +87,24 @@ class ThreadGroup : public RefCounted<ThreadGroup> {
   sched::WaitQueue task_gone;     // kIn when one of its tasks has exited (exec waits)
   std::atomic<bool> is_zombie{false};
   std::atomic<int> oom_score_adj{0};
+  // What /proc/PID shows and takes besides. Children inherit it.
+  struct ProcSettings {
+    std::atomic<int> oom_score_adj_min{0};  // the least that was set with CAP_SYS_RESOURCE
+    std::atomic<uint32_t> coredump_filter{0x33};
+    std::atomic<uint32_t> login_uid{~0u}, audit_session{~0u};  // ~0: not set
+    void CopyFrom(const ProcSettings& other);
+  } proc;
   std::atomic<int> dumpable{1};
   std::atomic<int> live_tasks{0};
   IoCounters io;
+  // Of the memory it had before an exec, or when its last task ended: written by tasks of it.
+  std::atomic<int64_t> gone_minor_faults{0}, gone_major_faults{0}, max_rss_kb{0};
   int64_t start_ns = 0;  // sched::NowNs() at creation; immutable
 
-  // Sums of live and dead tasks. Takes tasks.
-  Usage GetUsage();
+  // Sums of live and dead tasks; takes tasks. CpuUsage: without what only the host knows, the
+  // faults and the resident set. `figures`: what Figures() of its memory has just said.
+  Usage CpuUsage();
+  Usage GetUsage(const mm::HostFigures* figures = nullptr);
   int64_t CpuNs();
 
  private:

@@ -61,7 +61,7 @@ std::unique_ptr<ProcessTimers::Timer> ProcessTimers::MakeTimer() {
 }
 
 int64_t ProcessTimers::Now(const Timer& timer) {
-  if (timer.clock == kUserClock) return group_.GetUsage().user_ns;
+  if (timer.clock == kUserClock) return group_.CpuUsage().user_ns;
   if (timer.owner) return ReadClock(*timer.owner, timer.clock).value_or(0);
   if (timer.clock == CLOCK_PROCESS_CPUTIME_ID) return group_.CpuNs();
   timespec ts{};
@@ -256,6 +256,13 @@ Result<int> ProcessTimers::Overrun(int id) {
   auto it = posix_.find(id);
   if (it == posix_.end()) return Errno::kEINVAL;
   return it->second->last_overrun;
+}
+
+std::vector<ProcessTimers::Listed> ProcessTimers::List() {
+  MutexLock lock(mutex_);
+  std::vector<Listed> listed;
+  for (const auto& [id, timer] : posix_) listed.push_back({id, timer->clock, timer->notify});
+  return listed;
 }
 
 Result<> ProcessTimers::Delete(int id) {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <vector>
 
 #include "sentry/base/mutex.h"
 #include "sentry/base/result.h"
@@ -57,6 +58,14 @@ class ProcessTimers {
   // The signal of timer `id` is being delivered: counts the missed expiries into its siginfo and
   // re-arms a periodic timer. Called with no lock.
   int TakeOverrun(int id);
+
+  // /proc/PID/timers.
+  struct Listed {
+    int id = 0;
+    clockid_t clock = 0;
+    TimerNotify notify;
+  };
+  std::vector<Listed> List();
 
   void DeleteAll();      // exec, exit: POSIX timers
   void StopIntervals();  // exit

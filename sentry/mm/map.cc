@@ -11,7 +11,6 @@ namespace msentry::mm {
 
 namespace {
 
-constexpr size_t kMaxMappings = 65530;                                // vm.max_map_count
 constexpr uint64_t kLow32Start = 0x40000000, kLow32End = 0x80000000;  // MAP_32BIT
 constexpr int kProtGrowsDown = 0x01000000, kProtGrowsUp = 0x02000000, kProtSem = 0x8;
 constexpr int kProtMask = PROT_READ | PROT_WRITE | PROT_EXEC;
@@ -141,7 +140,7 @@ Result<uint64_t> MemoryManager::Map(platform::GuestThread& thread, MapArgs args,
     bool data = vma.writable() && !vma.shared && !vma.grows_down;
     TRY(CheckLimits(length - replaced, data ? length : 0, limits));
     if (vma.locked) TRY(CheckLockLimit(length, limits, Errno::kEAGAIN));
-    if (vmas_.size() >= kMaxMappings) return Errno::kENOMEM;
+    if (vmas_.size() >= max_map_count.load(std::memory_order_relaxed)) return Errno::kENOMEM;
   }
 
   platform::MemoryBatch batch;

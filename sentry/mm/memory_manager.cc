@@ -165,6 +165,25 @@ uint64_t MemoryManager::brk_end() const {
   return brk_end_;
 }
 
-ResidentUsage MemoryManager::Resident() const { return host_proc::Resident(space_->host_pid()); }
+ResidentUsage MemoryManager::Resident() const {
+  MutexLock lock(figures_mutex_);
+  ScopedFd scratch;
+  const int fd = statm_.Get(host_proc::OpenStatm, space_->host_pid(), scratch);
+  return fd >= 0 ? host_proc::ReadStatm(fd) : ResidentUsage{};
+}
+
+HostFigures MemoryManager::Figures() const {
+  MutexLock lock(figures_mutex_);
+  ScopedFd scratch;
+  const int fd = stat_.Get(host_proc::OpenStat, space_->host_pid(), scratch);
+  return fd >= 0 ? host_proc::ReadStat(fd) : HostFigures{};
+}
+
+HostMemory MemoryManager::HostStatus() const {
+  MutexLock lock(figures_mutex_);
+  ScopedFd scratch;
+  const int fd = status_.Get(host_proc::OpenStatus, space_->host_pid(), scratch);
+  return fd >= 0 ? host_proc::ReadStatus(fd) : HostMemory{};
+}
 
 }  // namespace msentry::mm

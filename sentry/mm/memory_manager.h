@@ -76,6 +76,9 @@ struct ImageInfo {
   RefPtr<MappedFile> executable;                    // /proc/PID/exe
 };
 
+// vm.max_map_count: mappings an address space may have.
+inline std::atomic<size_t> max_map_count{65530};
+
 // 64 random bits of the host's (getrandom(2)), for addresses and AT_RANDOM.
 uint64_t RandomBits();
 
@@ -165,7 +168,10 @@ class MemoryManager : public RefCounted<MemoryManager> {
   uint64_t peak_bytes() const;    // VmPeak
   uint64_t brk_start() const;
   uint64_t brk_end() const;
+  // Asked of the host; zeros once the stub process is gone.
   ResidentUsage Resident() const;
+  HostFigures Figures() const;
+  HostMemory HostStatus() const;
 
  private:
   MemoryManager(RefPtr<platform::AddressSpace> space, const Layout& layout);
@@ -218,6 +224,11 @@ class MemoryManager : public RefCounted<MemoryManager> {
   uint64_t brk_end_ ABSL_GUARDED_BY(list_mutex_) = 0;
   bool lock_future_ ABSL_GUARDED_BY(list_mutex_) = false;  // mlockall(MCL_FUTURE)
   ImageInfo image_ ABSL_GUARDED_BY(list_mutex_);
+
+  mutable Mutex figures_mutex_;
+  mutable host_proc::KeptFd stat_ ABSL_GUARDED_BY(figures_mutex_);
+  mutable host_proc::KeptFd statm_ ABSL_GUARDED_BY(figures_mutex_);
+  mutable host_proc::KeptFd status_ ABSL_GUARDED_BY(figures_mutex_);
 
   AccessCache access_cache_;  // written under list_mutex_, read without
 };

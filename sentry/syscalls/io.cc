@@ -41,7 +41,7 @@ Result<int64_t> WriteAt(Task& t, int fd, mm::IoSequence& from, int64_t offset) {
     }
     return n.error();
   }
-  t.group().io.written_bytes.fetch_add(*n, std::memory_order_relaxed);
+  CountWritten(t, *file, *n);
   return static_cast<int64_t>(*n);
 }
 

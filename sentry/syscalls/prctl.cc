@@ -159,10 +159,10 @@ Result<int64_t> SysPrctl(Task& t, const SyscallArgs& a) {
       return 0;
     }
     case PR_SET_TIMERSLACK:
-      t.timer_slack_ns = static_cast<int64_t>(a[1]) <= 0 ? 50000 : a[1];
+      t.timer_slack_ns = static_cast<int64_t>(a[1]) <= 0 ? Task::kDefaultTimerSlack : a[1];
       return 0;
     case PR_GET_TIMERSLACK:
-      return static_cast<int64_t>(t.timer_slack_ns);
+      return static_cast<int64_t>(t.timer_slack_ns.load());
     case PR_SET_TIMING:
       if (a[1] != PR_TIMING_STATISTICAL) return Errno::kEINVAL;
       return 0;

@@ -76,8 +76,6 @@ Result<int64_t> SysGetrusage(Task& t, const SyscallArgs& a) {
   switch (a.Int(0)) {
     case RUSAGE_SELF:
       usage = t.group().GetUsage();
-      usage.max_rss_kb =
-          std::max(usage.max_rss_kb, static_cast<int64_t>(t.mm().Resident().resident * 4));
       break;
     case RUSAGE_CHILDREN: {
       MutexLock lock(t.kernel().tasks_mutex());

@@ -5,6 +5,7 @@
 #include "sentry/abi/process.h"
 #include "sentry/base/log.h"
 #include "sentry/kernel/kernel.h"
+#include "sentry/kernel/kmsg.h"
 #include "sentry/syscalls/calls_system.h"
 #include "sentry/syscalls/util.h"
 
@@ -78,6 +79,7 @@ Result<int64_t> SysSysinfo(Task& t, const SyscallArgs& a) {
   info.loads[2] = load.fifteen << 5;
   info.totalram = memory.total;
   info.freeram = memory.free;
+  info.sharedram = memory.shared;
   {
     MutexLock lock(kernel.tasks_mutex());
     info.procs = static_cast<uint16_t>(std::min(kernel.pids().tasks(), UINT16_MAX));
@@ -90,19 +92,10 @@ Result<int64_t> SysSysinfo(Task& t, const SyscallArgs& a) {
 Result<int64_t> SysSyslog(Task& t, const SyscallArgs& a) {
   kernel::Dmesg& log = t.kernel().dmesg();
   const int action = a.Int(0);
-  // dmesg_restrict is off: anybody may read the whole log.
-  if (action != kReadAll && action != kSizeBuffer && !t.HasCap(auth::Cap::kSyslog) &&
-      !t.HasCap(auth::Cap::kSysAdmin)) {
-    return Errno::kEPERM;
-  }
+  TRY(kernel::CheckLogAccess(log, *t.creds(), action == kReadAll || action == kSizeBuffer));
   switch (action) {
     case kClose:
     case kOpen:
-    case kConsoleOff:
-    case kConsoleOn:
-      return 0;
-    case kConsoleLevel:
-      if (a.Int(2) < 1 || a.Int(2) > 8) return Errno::kEINVAL;
       return 0;
     case kRead:
     case kReadAll:
@@ -110,13 +103,31 @@ Result<int64_t> SysSyslog(Task& t, const SyscallArgs& a) {
       if (a[1] == 0 || a.Int(2) < 0) return Errno::kEINVAL;
       if (a.Int(2) == 0) return 0;
       const size_t max = static_cast<size_t>(a.Int(2));
-      const std::string text = action == kRead ? log.Consume(max) : log.ReadSinceClear(max);
+      std::string text;
+      if (action == kRead) {
+        TRY(t.BlockOn(log.arrivals(), sched::kIn, sched::kNever, [&]() -> Result<> {
+          text = log.Consume(max);
+          if (text.empty()) return Errno::kEAGAIN;
+          return Ok();
+        }));
+      } else {
+        text = log.ReadAll(max, action == kReadClear);
+      }
       TRY(t.memory().CopyOutBytes(a[1], std::as_bytes(std::span(text))));
-      if (action == kReadClear) log.Clear();
       return static_cast<int64_t>(text.size());
     }
     case kClear:
       log.Clear();
+      return 0;
+    case kConsoleOff:
+      log.SilenceConsole(true);
+      return 0;
+    case kConsoleOn:
+      log.SilenceConsole(false);
+      return 0;
+    case kConsoleLevel:
+      if (a.Int(2) < 1 || a.Int(2) > 8) return Errno::kEINVAL;
+      log.console_level.store(a.Int(2), std::memory_order_relaxed);
       return 0;
     case kSizeUnread:
       return static_cast<int64_t>(log.unread_bytes());

@@ -150,7 +150,7 @@ Result<int64_t> SysTime(Task& t, const SyscallArgs& a) {
 
 Result<int64_t> SysTimes(Task& t, const SyscallArgs& a) {
   if (a[0] != 0) {
-    const kernel::Usage own = t.group().GetUsage();
+    const kernel::Usage own = t.group().CpuUsage();
     kernel::Usage children;
     {
       MutexLock lock(t.kernel().tasks_mutex());

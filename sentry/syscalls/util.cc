@@ -3,6 +3,7 @@
 #include "sentry/abi/file.h"
 #include "sentry/abi/time.h"
 #include "vfs/file_io.h"
+#include "vfs/file_system.h"
 
 namespace msentry::syscalls {
 
@@ -38,6 +39,15 @@ Result<> SetSigmaskArgument(Task& task, uint64_t address, uint64_t size) {
   if (size != sizeof(uint64_t)) return Errno::kEINVAL;
   task.SetTemporarySignalMask(TRY(task.memory().CopyIn(GuestPtr<uint64_t>(address))));
   return Ok();
+}
+
+void CountWritten(Task& task, const FileDescription& file, size_t bytes) {
+  kernel::IoCounters& io = task.group().io;
+  io.written_bytes.fetch_add(bytes, std::memory_order_relaxed);
+  const std::string& type = file.inode().fs().type();
+  if (type == "overlay" || type == "9p") {  // what lies on a disk
+    io.storage_written.fetch_add(bytes, std::memory_order_relaxed);
+  }
 }
 
 void RaiseSigpipe(Task& task) {
@@ -93,7 +103,7 @@ Result<int64_t> WriteBlocking(Task& task, FileDescription& file, mm::IoSequence&
     }
     return n.error();
   }
-  task.group().io.written_bytes.fetch_add(*n, std::memory_order_relaxed);
+  CountWritten(task, file, *n);
   return static_cast<int64_t>(*n);
 }
 

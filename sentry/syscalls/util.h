@@ -90,6 +90,8 @@ inline constexpr sched::EventMask kWriteEvents =
 
 // SIGPIPE to the calling thread.
 void RaiseSigpipe(Task& task);
+// `bytes` were written to `file`: the counts of /proc/PID/io.
+void CountWritten(Task& task, const FileDescription& file, size_t bytes);
 
 // sched::NowNs() deadline of a relative timeout in nanoseconds; negative: never.
 int64_t DeadlineAfter(int64_t timeout_ns);
