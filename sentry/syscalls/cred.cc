@@ -51,6 +51,101 @@ void Publish(Task& t, const Credentials& old, RefPtr<Credentials> next) {
   t.SetCreds(std::move(next));
 }
 
+// The ids of users and those of groups follow the same rules.
+struct IdKind {
+  uint32_t Credentials::*real;
+  uint32_t Credentials::*effective;
+  uint32_t Credentials::*saved;
+  uint32_t Credentials::*fs;
+  Cap any;  // may take any id
+
+  bool Has(const Credentials& c, uint32_t id) const {
+    return id == c.*real || id == c.*effective || id == c.*saved;
+  }
+};
+constexpr IdKind kUser{&Credentials::uid, &Credentials::euid, &Credentials::suid,
+                       &Credentials::fsuid, Cap::kSetuid};
+constexpr IdKind kGroup{&Credentials::gid, &Credentials::egid, &Credentials::sgid,
+                        &Credentials::fsgid, Cap::kSetgid};
+
+// setuid(2), setgid(2). The capabilities follow the user ids; a change of group ids leaves them.
+Result<int64_t> SetId(Task& t, const IdKind& kind, uint32_t id) {
+  if (id == kKeep) return Errno::kEINVAL;
+  const auth::CredsRef old = t.creds();
+  RefPtr<Credentials> next = old->Clone();
+  if (old->HasCap(kind.any)) {
+    (*next).*kind.real = (*next).*kind.saved = id;
+  } else if (id != (*old).*kind.real && id != (*old).*kind.saved) {
+    return Errno::kEPERM;
+  }
+  (*next).*kind.effective = (*next).*kind.fs = id;
+  FixCapabilities(*old, *next);
+  Publish(t, *old, std::move(next));
+  return 0;
+}
+
+// setreuid(2), setregid(2).
+Result<int64_t> SetRealEffective(Task& t, const IdKind& kind, uint32_t real, uint32_t effective) {
+  const auth::CredsRef old = t.creds();
+  RefPtr<Credentials> next = old->Clone();
+  const bool any = old->HasCap(kind.any);
+  const uint32_t old_real = (*old).*kind.real;
+  if (real != kKeep) {
+    if (!any && real != old_real && real != (*old).*kind.effective) return Errno::kEPERM;
+    (*next).*kind.real = real;
+  }
+  if (effective != kKeep) {
+    if (!any && !kind.Has(*old, effective)) return Errno::kEPERM;
+    (*next).*kind.effective = effective;
+  }
+  if (real != kKeep || (effective != kKeep && effective != old_real)) {
+    (*next).*kind.saved = (*next).*kind.effective;
+  }
+  (*next).*kind.fs = (*next).*kind.effective;
+  FixCapabilities(*old, *next);
+  Publish(t, *old, std::move(next));
+  return 0;
+}
+
+// setresuid(2), setresgid(2).
+Result<int64_t> SetAllThree(Task& t, const IdKind& kind, const SyscallArgs& a) {
+  const auth::CredsRef old = t.creds();
+  RefPtr<Credentials> next = old->Clone();
+  const bool any = old->HasCap(kind.any);
+  uint32_t Credentials::*const fields[] = {kind.real, kind.effective, kind.saved};
+  for (int i = 0; i < 3; ++i) {
+    const uint32_t id = a.Uint(i);
+    if (id == kKeep) continue;
+    if (!any && !kind.Has(*old, id)) return Errno::kEPERM;
+    (*next).*fields[i] = id;
+  }
+  (*next).*kind.fs = (*next).*kind.effective;
+  FixCapabilities(*old, *next);
+  Publish(t, *old, std::move(next));
+  return 0;
+}
+
+Result<int64_t> GetAllThree(Task& t, const IdKind& kind, const SyscallArgs& a) {
+  const auth::CredsRef c = t.creds();
+  TRY(t.memory().CopyOut(GuestPtr<uint32_t>(a[0]), (*c).*kind.real));
+  TRY(t.memory().CopyOut(GuestPtr<uint32_t>(a[1]), (*c).*kind.effective));
+  TRY(t.memory().CopyOut(GuestPtr<uint32_t>(a[2]), (*c).*kind.saved));
+  return 0;
+}
+
+// setfsuid(2), setfsgid(2): these answer the old id whatever happens, errors included.
+Result<int64_t> SetFsId(Task& t, const IdKind& kind, uint32_t id) {
+  const auth::CredsRef old = t.creds();
+  const int64_t before = (*old).*kind.fs;
+  if (id == kKeep) return before;
+  if (id != before && !kind.Has(*old, id) && !old->HasCap(kind.any)) return before;
+  RefPtr<Credentials> next = old->Clone();
+  (*next).*kind.fs = id;
+  FixFsCapabilities(*old, *next);
+  Publish(t, *old, std::move(next));
+  return before;
+}
+
 }  // namespace
 
 Result<int64_t> SysGetuid(Task& t, const SyscallArgs&) { return t.creds()->uid; }
@@ -58,156 +153,20 @@ Result<int64_t> SysGeteuid(Task& t, const SyscallArgs&) { return t.creds()->euid
 Result<int64_t> SysGetgid(Task& t, const SyscallArgs&) { return t.creds()->gid; }
 Result<int64_t> SysGetegid(Task& t, const SyscallArgs&) { return t.creds()->egid; }
 
-Result<int64_t> SysSetuid(Task& t, const SyscallArgs& a) {
-  const uint32_t id = a.Uint(0);
-  if (id == kKeep) return Errno::kEINVAL;
-  const auth::CredsRef old = t.creds();
-  RefPtr<Credentials> next = old->Clone();
-  if (old->HasCap(Cap::kSetuid)) {
-    next->uid = next->suid = id;
-  } else if (id != old->uid && id != old->suid) {
-    return Errno::kEPERM;
-  }
-  next->euid = next->fsuid = id;
-  FixCapabilities(*old, *next);
-  Publish(t, *old, std::move(next));
-  return 0;
-}
-
-Result<int64_t> SysSetgid(Task& t, const SyscallArgs& a) {
-  const uint32_t id = a.Uint(0);
-  if (id == kKeep) return Errno::kEINVAL;
-  const auth::CredsRef old = t.creds();
-  RefPtr<Credentials> next = old->Clone();
-  if (old->HasCap(Cap::kSetgid)) {
-    next->gid = next->sgid = id;
-  } else if (id != old->gid && id != old->sgid) {
-    return Errno::kEPERM;
-  }
-  next->egid = next->fsgid = id;
-  Publish(t, *old, std::move(next));
-  return 0;
-}
-
+Result<int64_t> SysSetuid(Task& t, const SyscallArgs& a) { return SetId(t, kUser, a.Uint(0)); }
+Result<int64_t> SysSetgid(Task& t, const SyscallArgs& a) { return SetId(t, kGroup, a.Uint(0)); }
 Result<int64_t> SysSetreuid(Task& t, const SyscallArgs& a) {
-  const uint32_t ruid = a.Uint(0), euid = a.Uint(1);
-  const auth::CredsRef old = t.creds();
-  RefPtr<Credentials> next = old->Clone();
-  const bool any = old->HasCap(Cap::kSetuid);
-  if (ruid != kKeep) {
-    if (!any && ruid != old->uid && ruid != old->euid) return Errno::kEPERM;
-    next->uid = ruid;
-  }
-  if (euid != kKeep) {
-    if (!any && euid != old->uid && euid != old->euid && euid != old->suid) return Errno::kEPERM;
-    next->euid = euid;
-  }
-  if (ruid != kKeep || (euid != kKeep && euid != old->uid)) next->suid = next->euid;
-  next->fsuid = next->euid;
-  FixCapabilities(*old, *next);
-  Publish(t, *old, std::move(next));
-  return 0;
+  return SetRealEffective(t, kUser, a.Uint(0), a.Uint(1));
 }
-
 Result<int64_t> SysSetregid(Task& t, const SyscallArgs& a) {
-  const uint32_t rgid = a.Uint(0), egid = a.Uint(1);
-  const auth::CredsRef old = t.creds();
-  RefPtr<Credentials> next = old->Clone();
-  const bool any = old->HasCap(Cap::kSetgid);
-  if (rgid != kKeep) {
-    if (!any && rgid != old->gid && rgid != old->egid) return Errno::kEPERM;
-    next->gid = rgid;
-  }
-  if (egid != kKeep) {
-    if (!any && egid != old->gid && egid != old->egid && egid != old->sgid) return Errno::kEPERM;
-    next->egid = egid;
-  }
-  if (rgid != kKeep || (egid != kKeep && egid != old->gid)) next->sgid = next->egid;
-  next->fsgid = next->egid;
-  Publish(t, *old, std::move(next));
-  return 0;
+  return SetRealEffective(t, kGroup, a.Uint(0), a.Uint(1));
 }
-
-Result<int64_t> SysSetresuid(Task& t, const SyscallArgs& a) {
-  const auth::CredsRef old = t.creds();
-  RefPtr<Credentials> next = old->Clone();
-  const bool any = old->HasCap(Cap::kSetuid);
-  auth::Uid* const fields[] = {&next->uid, &next->euid, &next->suid};
-  for (int i = 0; i < 3; ++i) {
-    const uint32_t id = a.Uint(i);
-    if (id == kKeep) continue;
-    if (!any && id != old->uid && id != old->euid && id != old->suid) return Errno::kEPERM;
-    *fields[i] = id;
-  }
-  next->fsuid = next->euid;
-  FixCapabilities(*old, *next);
-  Publish(t, *old, std::move(next));
-  return 0;
-}
-
-Result<int64_t> SysSetresgid(Task& t, const SyscallArgs& a) {
-  const auth::CredsRef old = t.creds();
-  RefPtr<Credentials> next = old->Clone();
-  const bool any = old->HasCap(Cap::kSetgid);
-  auth::Gid* const fields[] = {&next->gid, &next->egid, &next->sgid};
-  for (int i = 0; i < 3; ++i) {
-    const uint32_t id = a.Uint(i);
-    if (id == kKeep) continue;
-    if (!any && id != old->gid && id != old->egid && id != old->sgid) return Errno::kEPERM;
-    *fields[i] = id;
-  }
-  next->fsgid = next->egid;
-  Publish(t, *old, std::move(next));
-  return 0;
-}
-
-Result<int64_t> SysGetresuid(Task& t, const SyscallArgs& a) {
-  const auth::CredsRef c = t.creds();
-  TRY(t.memory().CopyOut(GuestPtr<uint32_t>(a[0]), c->uid));
-  TRY(t.memory().CopyOut(GuestPtr<uint32_t>(a[1]), c->euid));
-  TRY(t.memory().CopyOut(GuestPtr<uint32_t>(a[2]), c->suid));
-  return 0;
-}
-
-Result<int64_t> SysGetresgid(Task& t, const SyscallArgs& a) {
-  const auth::CredsRef c = t.creds();
-  TRY(t.memory().CopyOut(GuestPtr<uint32_t>(a[0]), c->gid));
-  TRY(t.memory().CopyOut(GuestPtr<uint32_t>(a[1]), c->egid));
-  TRY(t.memory().CopyOut(GuestPtr<uint32_t>(a[2]), c->sgid));
-  return 0;
-}
-
-// These two answer the old id whatever happens, errors included.
-Result<int64_t> SysSetfsuid(Task& t, const SyscallArgs& a) {
-  const uint32_t id = a.Uint(0);
-  const auth::CredsRef old = t.creds();
-  const int64_t before = old->fsuid;
-  if (id == kKeep) return before;
-  if (id != old->uid && id != old->euid && id != old->suid && id != old->fsuid &&
-      !old->HasCap(Cap::kSetuid)) {
-    return before;
-  }
-  RefPtr<Credentials> next = old->Clone();
-  next->fsuid = id;
-  FixFsCapabilities(*old, *next);
-  Publish(t, *old, std::move(next));
-  return before;
-}
-
-Result<int64_t> SysSetfsgid(Task& t, const SyscallArgs& a) {
-  const uint32_t id = a.Uint(0);
-  const auth::CredsRef old = t.creds();
-  const int64_t before = old->fsgid;
-  if (id == kKeep) return before;
-  if (id != old->gid && id != old->egid && id != old->sgid && id != old->fsgid &&
-      !old->HasCap(Cap::kSetgid)) {
-    return before;
-  }
-  RefPtr<Credentials> next = old->Clone();
-  next->fsgid = id;
-  Publish(t, *old, std::move(next));
-  return before;
-}
+Result<int64_t> SysSetresuid(Task& t, const SyscallArgs& a) { return SetAllThree(t, kUser, a); }
+Result<int64_t> SysSetresgid(Task& t, const SyscallArgs& a) { return SetAllThree(t, kGroup, a); }
+Result<int64_t> SysGetresuid(Task& t, const SyscallArgs& a) { return GetAllThree(t, kUser, a); }
+Result<int64_t> SysGetresgid(Task& t, const SyscallArgs& a) { return GetAllThree(t, kGroup, a); }
+Result<int64_t> SysSetfsuid(Task& t, const SyscallArgs& a) { return SetFsId(t, kUser, a.Uint(0)); }
+Result<int64_t> SysSetfsgid(Task& t, const SyscallArgs& a) { return SetFsId(t, kGroup, a.Uint(0)); }
 
 Result<int64_t> SysGetgroups(Task& t, const SyscallArgs& a) {
   const auth::CredsRef c = t.creds();
