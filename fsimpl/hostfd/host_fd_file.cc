@@ -79,6 +79,14 @@ class HostInode final : public vfs::Inode {
   Result<RefPtr<vfs::FileDescription>> Open(const vfs::OpContext& ctx,
                                             const vfs::OpenArgs& args) override;
 
+  Result<vfs::HostMappingInfo> Backing(bool shared_writable) const {
+    // The descriptor may be writable, and a stub must never get one that is.
+    if (!IsRegular() || shared_writable || (fcntl(fd_.get(), F_GETFL) & O_ACCMODE) != O_RDONLY) {
+      return Errno::kENODEV;
+    }
+    return vfs::HostMappingInfo{.fd = fd_.get(), .offset = 0};
+  }
+
   int fd() const { return fd_.get(); }
   Waiting waiting() const { return waiting_; }
   const std::string& name() const { return name_; }
@@ -92,6 +100,16 @@ class HostInode final : public vfs::Inode {
   sched::WaitQueue queue_;
   std::unique_ptr<sched::HostFdWatch> watch_;  // written at boot only
 };
+
+Result<> SyncHost(int fd, bool data_only) {
+  int result = 0, error = 0;
+  sched::Offload([&] {
+    result = data_only ? fdatasync(fd) : fsync(fd);
+    error = errno;
+  });
+  if (result != 0) return FromHost(error);
+  return Ok();
+}
 
 class HostFdFile final : public vfs::FileDescription {
  public:
@@ -133,13 +151,7 @@ class HostFdFile final : public vfs::FileDescription {
     return position < 0 ? 0 : position;
   }
   Result<> Fsync(const vfs::OpContext&, bool data_only) override {
-    int result = 0, error = 0;
-    sched::Offload([&] {
-      result = data_only ? fdatasync(host().fd()) : fsync(host().fd());
-      error = errno;
-    });
-    if (result != 0) return FromHost(error);
-    return Ok();
+    return SyncHost(host().fd(), data_only);
   }
   Result<int64_t> Ioctl(const vfs::OpContext&, uint32_t command, uint64_t argument,
                         vfs::UserMemory& memory) override {
@@ -157,10 +169,7 @@ class HostFdFile final : public vfs::FileDescription {
   sched::WaitQueue& wait_queue() override { return host().queue(); }
   bool SupportsEpoll() const override { return host().watched(); }
   Result<vfs::HostMappingInfo> HostBacking(bool shared_writable) override {
-    // The descriptor may be writable, and a stub must never get one that is.
-    if (!host().IsRegular() || shared_writable || (flags() & O_ACCMODE) != O_RDONLY)
-      return Errno::kENODEV;
-    return vfs::HostMappingInfo{.fd = host().fd(), .offset = 0};
+    return host().Backing(shared_writable);
   }
   std::string AnonymousName() const override { return host().name(); }
 
@@ -207,6 +216,37 @@ class HostFdFile final : public vfs::FileDescription {
   }
 };
 
+// A regular file opened again (through /dev/stdout, /proc/self/fd): it has a position of its own,
+// which the host's description keeps out of.
+class ReopenedFile final : public vfs::SeekableFile {
+ public:
+  ReopenedFile(vfs::Location location, int flags) : SeekableFile(std::move(location), flags) {}
+
+  Result<size_t> PRead(const vfs::OpContext&, mm::IoSequence& to, uint64_t offset) override {
+    return to.ReadFromHost(host().fd(), static_cast<int64_t>(offset), to.size());
+  }
+  Result<size_t> PWrite(const vfs::OpContext&, mm::IoSequence& from, uint64_t offset) override {
+    return from.WriteToHost(host().fd(), static_cast<int64_t>(offset), from.size());
+  }
+  Result<> Fsync(const vfs::OpContext&, bool data_only) override {
+    return SyncHost(host().fd(), data_only);
+  }
+  Result<vfs::HostMappingInfo> HostBacking(bool shared_writable) override {
+    return host().Backing(shared_writable);
+  }
+  std::string AnonymousName() const override { return host().name(); }
+
+ protected:
+  Result<uint64_t> EndOffset(const vfs::OpContext&) override {
+    struct stat st;
+    if (fstat(host().fd(), &st) != 0) return FromHost(errno);
+    return static_cast<uint64_t>(st.st_size);
+  }
+
+ private:
+  HostInode& host() const { return static_cast<HostInode&>(inode()); }
+};
+
 Result<RefPtr<vfs::FileDescription>> HostInode::Open(const vfs::OpContext&,
                                                      const vfs::OpenArgs& args) {
   // No more than what was handed over: the host's access mode stays.
@@ -214,8 +254,11 @@ Result<RefPtr<vfs::FileDescription>> HostInode::Open(const vfs::OpContext&,
   if (have < 0) return FromHost(errno);
   int mode = args.flags & O_ACCMODE;
   if ((have & O_ACCMODE) != O_RDWR && (have & O_ACCMODE) != mode) return Errno::kEACCES;
-  return RefPtr<vfs::FileDescription>(
-      MakeRef<HostFdFile>(args.location, args.flags & kStatusFlags));
+  const int status = args.flags & kStatusFlags;
+  if (IsRegular()) {
+    return RefPtr<vfs::FileDescription>(MakeRef<ReopenedFile>(args.location, status));
+  }
+  return RefPtr<vfs::FileDescription>(MakeRef<HostFdFile>(args.location, status));
 }
 
 // "pipe:[123]", "/dev/null", "/home/me/list": what the host calls it.

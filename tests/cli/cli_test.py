@@ -297,6 +297,19 @@ class CliTest(unittest.TestCase):
                                 cwd=self.work, env=self.env(), capture_output=True, text=True, timeout=LIMIT)
         self.assertEqual(closed.returncode, 7, closed.stderr)
 
+    def test_a_file_opened_again_has_a_position_of_its_own(self):
+        script = ["/bin/sh", "-c", "read a; exec 3</dev/stdin; read b <&3; read c; echo $a $b $c; echo cut >/dev/stdout; echo end"]
+        outputs = []
+        for program in (script, command(program=script)):
+            out = os.path.join(self.work, "out")
+            with open(os.path.join(self.work, "in"), "w+") as stdin, open(out, "w") as stdout:
+                stdin.write("1\n2\n3\n")
+                stdin.seek(0)
+                subprocess.run(program, cwd=self.work, env=self.env(), stdin=stdin, stdout=stdout, timeout=LIMIT, check=True)
+            with open(out) as f:
+                outputs.append(f.read())
+        self.assertEqual(outputs[0], outputs[1])
+
     def test_reader_that_leaves_is_sigpipe(self):
         result = subprocess.run(["/bin/bash", "-c", '"$@" | head -1; echo ${PIPESTATUS[0]}', "bash", *command(program=["/usr/bin/yes"])],
                                 cwd=self.work, env=self.env(), capture_output=True, text=True, timeout=LIMIT)
