@@ -116,6 +116,11 @@ void MessageQueue::Close() {
   WakeSenders();
 }
 
+void MessageQueue::VisitSockets(absl::FunctionRef<void(Socket&)> visit) {
+  MutexLock lock(mutex_);
+  for (const Message& message : messages_) message.control.VisitSockets(visit);
+}
+
 bool MessageQueue::finished() {
   MutexLock lock(mutex_);
   return finished_ || closed_;
@@ -188,8 +193,8 @@ Result<size_t> Connection::SendStream(int side, mm::IoSequence& from, Control& c
     return pipe.Write(from, false);
   if (mark_count_[side].load() >= kMaxMarks) return Errno::kETOOMANYREFS;
   return pipe.WriteSome(from, false, [&](uint64_t start, uint64_t end) {
+    InFlight in_flight(control.rights);
     MutexLock lock(marks_mutex_);
-    InFlight in_flight(control.rights.size());
     marks_[side].push_back({start, end, std::move(control), std::move(in_flight)});
     mark_count_[side].store(marks_[side].size());
     control = Control();
@@ -200,12 +205,12 @@ Result<size_t> Connection::SendStream(int side, mm::IoSequence& from, Control& c
 // it meets. As on Linux a read goes on into bytes that came with descriptors, and stops behind
 // them; it stops before bytes that only have credentials of their own.
 size_t Connection::LimitAtMarks(int direction, uint64_t position, size_t available, size_t wanted,
-                                bool peek, ReceiveArgs& args) {
+                                bool peek, ReceiveArgs& args, Taken& taken) {
   if (mark_count_[direction].load() == 0) return available;
-  Control taken;  // replaced ones are dropped after the lock
   MutexLock lock(marks_mutex_);
   std::deque<Mark>& marks = marks_[direction];
   while (!marks.empty() && marks.front().end <= position) {
+    taken.marks.push_back(std::move(marks.front()));
     marks.pop_front();
     mark_count_[direction].store(marks.size());
   }
@@ -220,7 +225,7 @@ size_t Connection::LimitAtMarks(int direction, uint64_t position, size_t availab
   } else {
     args.control.rights = std::move(mark.control.rights);
     mark.control.rights.clear();
-    mark.in_flight = InFlight();
+    taken.in_flight = std::move(mark.in_flight);
   }
   return std::min<size_t>(available, mark.end - position);
 }
@@ -228,10 +233,11 @@ size_t Connection::LimitAtMarks(int direction, uint64_t position, size_t availab
 Result<size_t> Connection::ReceiveStream(int side, mm::IoSequence& to, ReceiveArgs& args) {
   const int direction = 1 - side;
   const bool peek = args.flags & MSG_PEEK;
+  Taken taken;
   Result<size_t> n = incoming(side).ReadSome(
       to,
       [&](uint64_t position, size_t available) {
-        return LimitAtMarks(direction, position, available, to.size(), peek, args);
+        return LimitAtMarks(direction, position, available, to.size(), peek, args, taken);
       },
       peek);
   if (n.ok() && *n > 0) return n;
@@ -240,6 +246,12 @@ Result<size_t> Connection::ReceiveStream(int side, mm::IoSequence& to, ReceiveAr
     if (receive_shut_[side].load()) return size_t{0};
   }
   return n;
+}
+
+void Connection::VisitSockets(int side, absl::FunctionRef<void(Socket&)> visit) {
+  if (messages()) return inbox(side).VisitSockets(visit);
+  MutexLock lock(marks_mutex_);
+  for (const Mark& mark : marks_[1 - side]) mark.control.VisitSockets(visit);
 }
 
 sched::EventMask Connection::Readiness(int side) {

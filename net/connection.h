@@ -44,6 +44,7 @@ class MessageQueue {
   void Close();
   bool finished();
   bool closed();
+  void VisitSockets(absl::FunctionRef<void(Socket&)> visit);
 
  private:
   static constexpr size_t kOverhead = 512;     // what a message costs on top of its bytes
@@ -79,6 +80,9 @@ struct Connection : RefCounted<Connection> {
   // close(2): both directions; the peer gets ECONNRESET when `side` had unread data.
   void Close(int side);
 
+  // The sockets among the descriptors on their way to `side`.
+  void VisitSockets(int side, absl::FunctionRef<void(Socket&)> visit);
+
   sched::EventMask Readiness(int side);
   int TakeError(int side) { return error_[side].exchange(0); }
   bool closed(int side) const { return closed_[side].load(); }
@@ -103,8 +107,13 @@ struct Connection : RefCounted<Connection> {
     Control control;
     InFlight in_flight;
   };
+  // What a read takes out of the marks: settled once the lock is released.
+  struct Taken {
+    std::deque<Mark> marks;
+    InFlight in_flight;
+  };
   size_t LimitAtMarks(int direction, uint64_t position, size_t available, size_t wanted, bool peek,
-                      ReceiveArgs& args);
+                      ReceiveArgs& args, Taken& taken);
 
   std::unique_ptr<pipefs::Pipe> streams_[2];  // [s]: what side s sends
   std::unique_ptr<MessageQueue> inboxes_[2];  // [s]: what side s receives

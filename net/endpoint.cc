@@ -25,6 +25,12 @@ void Endpoint::Die() {
   for (const auto& sender : senders) sender->queue.Notify(sched::kAllEvents);
 }
 
+void Endpoint::VisitSockets(absl::FunctionRef<void(Socket&)> visit) {
+  inbox_.VisitSockets(visit);
+  MutexLock lock(mutex_);
+  for (const RefPtr<Socket>& socket : waiting_) socket->VisitQueued(visit);
+}
+
 void Endpoint::Listen(int backlog, const abi::Ucred& credentials) {
   MutexLock lock(mutex_);
   // A negative backlog is the largest, as an unsigned comparison makes it on Linux.

@@ -31,6 +31,10 @@ class Endpoint : public vfs::InodeAttachment {
   Result<> CheckOffer(const RefPtr<Socket::Queue>& sender);
   Result<RefPtr<Socket>> Take();  // EAGAIN
 
+  // The sockets among the descriptors in the inbox, and on their way to those that wait to be
+  // accepted.
+  void VisitSockets(absl::FunctionRef<void(Socket&)> visit);
+
   // ---- Datagrams ----
   MessageQueue& inbox() { return inbox_; }
 

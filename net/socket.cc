@@ -33,7 +33,6 @@ std::string FormatTimeout(int64_t ns) {
 }  // namespace
 
 const char Socket::kClassTag = 0;
-std::atomic<size_t> InFlight::total{0};
 
 void DropRights(Rights rights) {
   static Mutex mutex;
@@ -56,6 +55,12 @@ void DropRights(Rights rights) {
       file = std::move(waiting->back());
       waiting->pop_back();
     }
+  }
+}
+
+void Control::VisitSockets(absl::FunctionRef<void(Socket&)> visit) const {
+  for (const RefPtr<vfs::FileDescription>& file : rights) {
+    if (auto* socket = vfs::FileCast<Socket>(*file)) visit(*socket);
   }
 }
 

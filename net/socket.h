@@ -10,6 +10,8 @@
 #include <span>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "net/in_flight.h"
 #include "sentry/abi/socket.h"
 #include "vfs/file_description.h"
 #include "vfs/path_walk.h"
@@ -48,38 +50,15 @@ class Address {
   size_t size_ = 0;
 };
 
-using Rights = std::vector<RefPtr<vfs::FileDescription>>;  // SCM_RIGHTS
-
 // Drops file descriptions that were in flight. They may be sockets with more in their queues: this
 // goes through them one by one instead of recursing as deep as a guest cares to nest them.
 void DropRights(Rights rights);
-
-// Counts descriptors in flight for as long as it lives; over kLimit, sending more is ETOOMANYREFS.
-// It bounds what a guest can hide in the queues of sockets that it has closed.
-class InFlight {
- public:
-  static constexpr size_t kLimit = 65536;
-  InFlight() = default;
-  explicit InFlight(size_t n) : n_(n) { total.fetch_add(n); }
-  InFlight(InFlight&& o) noexcept : n_(std::exchange(o.n_, 0)) {}
-  InFlight& operator=(InFlight&& o) noexcept {
-    std::swap(n_, o.n_);
-    return *this;
-  }
-  ~InFlight() {
-    if (n_ > 0) total.fetch_sub(n_);
-  }
-  static bool TooMany(size_t more) { return total.load() + more > kLimit; }
-
- private:
-  static std::atomic<size_t> total;
-  size_t n_ = 0;
-};
 
 // Ancillary data (unix(7)).
 struct Control {
   Rights rights;
   std::optional<abi::Ucred> credentials;
+  void VisitSockets(absl::FunctionRef<void(Socket&)> visit) const;
   Control() = default;
   Control(Control&&) = default;
   Control& operator=(Control&&) = default;
@@ -143,6 +122,12 @@ class Socket : public vfs::FileDescription {
   // Bytes to read, and written but not read by the peer (SIOCINQ, SIOCOUTQ).
   virtual size_t Unread() { return 0; }
   virtual size_t Unsent() { return 0; }
+
+  // For CollectCircles(). Calls `visit` for each socket among the descriptors that wait to be
+  // received here, once for each time; the registry mutex is held.
+  virtual void VisitQueued(absl::FunctionRef<void(Socket&)>) {}
+  // Nobody can reach this socket: lets go of all that waits, as closing does.
+  virtual void DropQueued() {}
 
   Result<std::string> GetOption(int level, int name);
   Result<> SetOption(const vfs::OpContext& ctx, int level, int name, std::string_view value);

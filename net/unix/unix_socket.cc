@@ -35,11 +35,13 @@ std::string PathOf(const Address& address) {
   return std::string(path, strnlen(path, address.size() - kMinAddress));
 }
 
+// With its NUL, also where a path fills sun_path without one (as Linux's getsockname(2) does).
 Address PathAddress(const std::string& path) {
-  abi::SockaddrUn sun{};
-  sun.family = AF_UNIX;
-  std::memcpy(sun.path, path.data(), path.size());
-  return Address(&sun, kMinAddress + path.size() + 1);
+  std::string bytes(kMinAddress, '\0');
+  const uint16_t family = AF_UNIX;
+  std::memcpy(bytes.data(), &family, sizeof family);
+  bytes += path;
+  return Address(bytes.c_str(), bytes.size() + 1);
 }
 
 Result<> CheckAddress(const Address& address) {
@@ -103,6 +105,19 @@ UnixSocket::~UnixSocket() {
       names.names.erase(it);
     }
   }
+  if (peer.connection) peer.connection->Close(peer.side);
+  SocketClosed();
+}
+
+void UnixSocket::VisitQueued(absl::FunctionRef<void(Socket&)> visit) {
+  endpoint_->VisitSockets(visit);
+  MutexLock lock(mutex_);  // not GetPeer(): no reference may end here
+  if (peer_.connection) peer_.connection->VisitSockets(peer_.side, visit);
+}
+
+void UnixSocket::DropQueued() {
+  endpoint_->Die();
+  const Peer peer = GetPeer();
   if (peer.connection) peer.connection->Close(peer.side);
 }
 
@@ -341,7 +356,7 @@ Result<size_t> UnixSocket::SendMessage(const vfs::WalkContext& walk, mm::IoSeque
   message.control.credentials = args.control.credentials;
   // Descriptors are shared with the arguments until it is known that the message went.
   message.control.rights = args.control.rights;
-  message.in_flight = InFlight(message.control.rights.size());
+  message.in_flight = InFlight(message.control.rights);
   Result<> pushed = queue->Push(std::move(message), receive_buffer_.load(), queue_);
   if (!pushed.ok()) {
     if (pushed.error() == Errno::kEPIPE && !peer.connection) {

@@ -32,6 +32,8 @@ class UnixSocket : public Socket {
   size_t Unread() override;
   size_t Unsent() override;
   sched::EventMask Readiness(sched::EventMask mask) override;
+  void VisitQueued(absl::FunctionRef<void(Socket&)> visit) override;
+  void DropQueued() override;
 
  private:
   // The connection, or the datagram peer, and which side we are.
