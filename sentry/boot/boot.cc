@@ -44,6 +44,18 @@ void RaiseFdLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// --pids, and what the host's limit on mappings leaves: a guest thread is a fiber, whose stack is two
+// of ours with the guard page, and its process's slots are one more.
+int LimitTasks(int wanted) {
+  int64_t mappings = 65530;  // the kernel's default
+  ScopedFd fd(open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC));
+  char text[32] = {};
+  if (fd && read(fd.get(), text, sizeof text - 1) > 0) mappings = strtoll(text, nullptr, 10);
+  constexpr int64_t kOwn = 4096;
+  const int64_t room = std::max<int64_t>((mappings - kOwn) / 3, 64);
+  return static_cast<int>(std::min<int64_t>(wanted, room));
+}
+
 // --cpus: we and every stub run on the first `cpus` of those we may use. Returns how many there
 // are.
 int LimitCpus(uint32_t cpus) {
@@ -110,6 +122,7 @@ class Sentry {
   bool Prepare() {
     signal(SIGPIPE, SIG_IGN);
     RaiseFdLimit();
+    max_tasks_ = LimitTasks(static_cast<int>(config_.pids()));
     int cpus = LimitCpus(config_.cpus());
     facts_ = procfs::ReadHostFacts();
     auto scheduler = sched::Scheduler::Create(
@@ -156,7 +169,7 @@ class Sentry {
          .hostname = config_.hostname(),
          .cpus = cpus,
          .memory_bytes = static_cast<int64_t>(config_.memory_bytes()),
-         .max_pids = config_.pids(),
+         .max_pids = max_tasks_,
          .platform_name = platform_->kind() == platform::Kind::kPtrace ? "ptrace" : "systrap",
          .shortcuts = !config_.strace().enabled()});
     kernel_->set_on_end([this](int) { scheduler_->Stop(); });
@@ -314,6 +327,7 @@ class Sentry {
   std::shared_ptr<devpts::Console> console_;
   RefPtr<vfs::FileDescription> stdio_[3];
   std::string cwd_;
+  int max_tasks_ = 0;
   bool failed_ = false;
 };
 
