@@ -175,7 +175,8 @@ Result<> OverlayInode::List(absl::FunctionRef<bool(Entry&&)> visit) {
   std::unordered_set<std::string> seen;
   const bool root = overlay().IsRoot(*this);
   for (size_t i = 0; i < layers.size(); ++i) {
-    auto& [dir, is_upper] = layers[i];
+    const RefPtr<Inode>& dir = layers[i].first;
+    const bool is_upper = layers[i].second;
     const bool last = i + 1 == layers.size();
     vfs::Location at{nullptr, vfs::Dentry::MakeUnnamed(dir, "overlay")};
     RefPtr<vfs::FileDescription> file = TRY(dir->Open(ctx, {at, O_RDONLY | O_DIRECTORY}));

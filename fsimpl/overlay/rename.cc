@@ -8,7 +8,8 @@ namespace msentry::overlay {
 
 namespace {
 
-// Both real directories locked. Only renames lock two, and they are one at a time.
+// Both real directories locked. Only renames lock two, and they are one at a time. They may be one
+// and the same, which the annotations cannot follow.
 class RealDirs {
  public:
   RealDirs(vfs::Inode& a, vfs::Inode& b) ABSL_NO_THREAD_SAFETY_ANALYSIS : a_(a), b_(b) {

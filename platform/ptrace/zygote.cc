@@ -66,10 +66,16 @@ constexpr Filter MakeFilter() {
   return filter;
 }
 
+#ifdef __clang__
+#define UNINSTRUMENTED \
+  [[clang::no_sanitize("address", "thread", "undefined", "coverage"), gnu::noinline]]
+#else
+#define UNINSTRUMENTED [[gnu::no_sanitize("address", "thread", "undefined"), gnu::noinline]]
+#endif
+
 // The child of fork, which may have left locks of other threads behind: host calls only. Ends in an
 // int3, where the tracer takes over; exits when a step fails.
-__attribute__((no_sanitize("address", "thread", "undefined"), noinline)) [[noreturn]] void
-ZygoteMain(int socket, const sock_fprog* filter) {
+UNINSTRUMENTED [[noreturn]] void ZygoteMain(int socket, const sock_fprog* filter) {
   // The kernel writes to the restartable-sequence area of this thread, which is about to go.
   auto area = reinterpret_cast<uintptr_t>(__builtin_thread_pointer()) + __rseq_offset;
   if (syscall(SYS_rseq, area, 32, RSEQ_FLAG_UNREGISTER, RSEQ_SIG) != 0) {

@@ -61,9 +61,9 @@ Result<> SystrapPlatform::Init(std::string* why) {
   auto thread = std::make_unique<Thread>(*this, space, index, 0);
   thread->Adopt(zygote.pid);
   {
-    // Nobody else is here yet; the FiberMutex is for fibers.
-    auto set = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { zygote_ = std::move(thread); };
-    set();
+    // Free: nobody else is here yet.
+    sched::FiberMutexLock lock(*zygote_mutex_);
+    zygote_ = std::move(thread);
   }
   scheduler_.SetSpinSource(this);
   // By the time the first program is loaded there is a process for it.
@@ -83,8 +83,7 @@ SystrapPlatform::~SystrapPlatform() {
     if (refilling_) (void)zygote_mutex_.release();
   }
   pool.clear();
-  auto drop = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS { zygote_.reset(); };
-  drop();
+  zygote_.reset();
   keeper_.reset();
 }
 

@@ -75,11 +75,11 @@ RefPtr<vfs::FileDescription> Task::executable() const {
   return executable_;
 }
 
+// Without the lock, which the annotations ask for: only this fiber replaces creds_.
 const auth::Credentials& Task::OwnCreds() const ABSL_NO_THREAD_SAFETY_ANALYSIS { return *creds_; }
 
 vfs::OpContext Task::FileContext() {
-  // Only this fiber replaces creds_: it may read them without the lock, and the reference holds for
-  // the call.
+  // The reference holds for the call: only this fiber replaces creds_.
   vfs::OpContext context(kernel_.vfs(), OwnCreds());
   context.umask = fs_->umask();
   context.fsize_limit = group_->limits().Soft(RLIMIT_FSIZE);

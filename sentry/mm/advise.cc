@@ -27,6 +27,30 @@ Result<PageRange> CheckedRange(uint64_t address, uint64_t length, Errno overflow
   return PageRange{address, address + pages};
 }
 
+// Advice that changes what we keep of a mapping.
+struct FlagChange {
+  bool Vma::*flag;
+  bool value;
+};
+std::optional<FlagChange> FlagChangeOf(int advice) {
+  switch (advice) {
+    case MADV_DONTFORK:
+      return FlagChange{&Vma::dont_fork, true};
+    case MADV_DOFORK:
+      return FlagChange{&Vma::dont_fork, false};
+    case MADV_WIPEONFORK:
+      return FlagChange{&Vma::wipe_on_fork, true};
+    case MADV_KEEPONFORK:
+      return FlagChange{&Vma::wipe_on_fork, false};
+    case MADV_DONTDUMP:
+      return FlagChange{&Vma::dont_dump, true};
+    case MADV_DODUMP:
+      return FlagChange{&Vma::dont_dump, false};
+    default:
+      return std::nullopt;
+  }
+}
+
 }  // namespace
 
 Result<> MemoryManager::Advise(platform::GuestThread& thread, uint64_t address, uint64_t length,
@@ -93,31 +117,9 @@ Result<> MemoryManager::Advise(platform::GuestThread& thread, uint64_t address, 
   if (!host && !(holes && host.error() == Errno::kENOMEM)) return host;
 
   MutexLock list(list_mutex_);
-  auto set = [&](bool Vma::*flag, bool value) ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    vmas_.Update(range.start, range.end, [&](Vma& v) { v.*flag = value; });
+  if (const std::optional<FlagChange> change = FlagChangeOf(advice)) {
+    vmas_.Update(range.start, range.end, [&](Vma& v) { v.*change->flag = change->value; });
     Changed();
-  };
-  switch (advice) {
-    case MADV_DONTFORK:
-      set(&Vma::dont_fork, true);
-      break;
-    case MADV_DOFORK:
-      set(&Vma::dont_fork, false);
-      break;
-    case MADV_WIPEONFORK:
-      set(&Vma::wipe_on_fork, true);
-      break;
-    case MADV_KEEPONFORK:
-      set(&Vma::wipe_on_fork, false);
-      break;
-    case MADV_DONTDUMP:
-      set(&Vma::dont_dump, true);
-      break;
-    case MADV_DODUMP:
-      set(&Vma::dont_dump, false);
-      break;
-    default:
-      break;
   }
   return host;
 }

@@ -16,7 +16,8 @@ namespace msentry::vfs {
 
 namespace {
 
-// Locks one or two directories.
+// Locks one or two directories. Which, and in what order, is known only at run time: the annotations
+// cannot follow.
 class TwoDirs {
  public:
   TwoDirs(const Location& a, const Location& b) ABSL_NO_THREAD_SAFETY_ANALYSIS {
@@ -39,7 +40,7 @@ class TwoDirs {
   Inode* second_;
 };
 
-// The lock of a directory that is replaced, which may be none.
+// The lock of a directory that is replaced, which may be none (again beyond the annotations).
 class MaybeLock {
  public:
   explicit MaybeLock(Inode* dir) ABSL_NO_THREAD_SAFETY_ANALYSIS : dir_(dir) {

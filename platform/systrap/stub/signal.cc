@@ -25,7 +25,7 @@ struct SigInfo {
   uint32_t call_arch;
 };
 
-constexpr int kSigIll = 4, kSigTrap = 5, kSigBus = 7, kSigFpe = 8, kSigSegv = 11, kSigSys = 31;
+constexpr int kSigTrap = 5, kSigSegv = 11, kSigSys = 31;
 constexpr uint64_t kTrapFlag = 0x100;
 constexpr uint32_t kArchX8664 = 0xc000003e;
 
