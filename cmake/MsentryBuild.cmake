@@ -11,7 +11,7 @@ set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS ON)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -g1 -DNDEBUG")
-set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1")
+set(CMAKE_CXX_FLAGS_DEBUG "-g1")
 
 find_program(CCACHE ccache)
 if(CCACHE)
@@ -32,9 +32,15 @@ find_package(GTest REQUIRED)
 find_package(Boost REQUIRED COMPONENTS context)
 pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
 
-set(MSENTRY_SANITIZER "" CACHE STRING "address (with undefined) or thread; empty for none")
+set(MSENTRY_SANITIZER "" CACHE STRING
+  "address (with undefined), thread, or fuzz (clang's address and undefined, with libFuzzer's counters); empty for none")
 if(MSENTRY_SANITIZER STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=address,undefined)
+elseif(MSENTRY_SANITIZER STREQUAL "fuzz")
+  # Everything is counted, not only the fuzzers' own files: what they call is what they explore.
+  add_compile_options(-fsanitize=address,undefined,fuzzer-no-link -fno-omit-frame-pointer
+    -fno-sanitize-recover=undefined)
   add_link_options(-fsanitize=address,undefined)
 elseif(MSENTRY_SANITIZER STREQUAL "thread")
   add_compile_options(-fsanitize=thread)
@@ -104,5 +110,29 @@ endfunction()
 
 # Everything msentry_test() makes: what the sanitizer runs build.
 add_custom_target(unit_tests)
+
+# msentry_fuzzer(NAME name SRCS ... [DEPS ...] [SEEDS test]): the libFuzzer program `name` of the clang preset, from
+# sources that define LLVMFuzzerTestOneInput under MSENTRY_LIBFUZZER. SEEDS: the bounded test that writes the
+# seeds (MSENTRY_FUZZ_CORPUS=DIR). .ci/run fuzz runs each that is listed in build/clang/fuzzers.
+add_custom_target(fuzzers)
+function(msentry_fuzzer)
+  if(NOT MSENTRY_SANITIZER STREQUAL "fuzz")
+    return()
+  endif()
+  cmake_parse_arguments(A "" "NAME;SEEDS" "SRCS;DEPS" ${ARGN})
+  add_executable(${A_NAME} ${A_SRCS})
+  target_compile_definitions(${A_NAME} PRIVATE MSENTRY_LIBFUZZER)
+  target_compile_options(${A_NAME} PRIVATE -fno-exceptions)
+  target_link_options(${A_NAME} PRIVATE -fsanitize=fuzzer)
+  target_link_libraries(${A_NAME} PRIVATE msentry_options ${A_DEPS} absl::base absl::span absl::strings
+    absl::flat_hash_map absl::any_invocable absl::function_ref)
+  add_dependencies(fuzzers ${A_NAME})
+  set(seeds)
+  if(A_SEEDS)
+    set(seeds $<TARGET_FILE:${A_SEEDS}>)
+    add_dependencies(fuzzers ${A_SEEDS})
+  endif()
+  file(GENERATE OUTPUT ${PROJECT_BINARY_DIR}/fuzzers/${A_NAME} CONTENT "$<TARGET_FILE:${A_NAME}> ${seeds}\n")
+endfunction()
 
 include(MsentryGuest)

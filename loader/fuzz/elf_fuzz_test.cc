@@ -1,8 +1,11 @@
 // A bounded, repeatable run of the fuzz target: damaged copies of a real program's headers.
+// MSENTRY_FUZZ_CORPUS=DIR writes one instead, for libFuzzer to start from.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <random>
 
 #include "sentry/base/scoped_fd.h"
@@ -17,6 +20,11 @@ TEST(ElfFuzz, DamagedProgramsBreakNoPromise) {
   ASSERT_TRUE(fd.valid());
   std::vector<uint8_t> good(4096);
   ASSERT_EQ(read(fd.get(), good.data(), good.size()), std::ssize(good));
+  if (const char* dir = getenv("MSENTRY_FUZZ_CORPUS")) {
+    std::ofstream out(std::string(dir) + "/elf", std::ios::binary);
+    out.write(reinterpret_cast<const char*>(good.data()), std::ssize(good));
+    GTEST_SKIP() << "wrote a seed";
+  }
   std::mt19937 random(7);
   constexpr uint64_t kInteresting[] = {
       0, 1, 0xfff, 0x1000, 0x7fffffff, 0xffffffff, ~0ull, 0x7ff000000000, 0x8000000000000000};

@@ -70,6 +70,7 @@ class Thread final : public platform::GuestThread {
     sched::Fiber* fiber = nullptr;  // parked until the request comes
   };
   InRunList run;
+  Slot* slot() const { return slot_; }
   bool HasRequest() const { return __atomic_load_n(&slot_->state, __ATOMIC_ACQUIRE) == kRequest; }
   void GiveBall();  // the reply: BeginRun does it, with the thread listed and the list locked
 
