@@ -44,8 +44,8 @@ void RaiseFdLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// --pids, and what the host's limit on mappings leaves: a guest thread is a fiber, whose stack is two
-// of ours with the guard page, and its process's slots are one more.
+// --pids, and what the host's limit on mappings leaves: a guest thread is a fiber, whose stack is
+// two of ours with the guard page, and its process's slots are one more.
 int LimitTasks(int wanted) {
   int64_t mappings = 65530;  // the kernel's default
   ScopedFd fd(open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC));

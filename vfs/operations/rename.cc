@@ -16,8 +16,8 @@ namespace msentry::vfs {
 
 namespace {
 
-// Locks one or two directories. Which, and in what order, is known only at run time: the annotations
-// cannot follow.
+// Locks one or two directories. Which, and in what order, is known only at run time: the
+// annotations cannot follow.
 class TwoDirs {
  public:
   TwoDirs(const Location& a, const Location& b) ABSL_NO_THREAD_SAFETY_ANALYSIS {
