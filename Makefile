@@ -14,7 +14,7 @@ BUILD_PACKAGES := g++ cmake ninja-build ccache lld pkg-config libseccomp-dev lib
   libprotobuf-dev protobuf-compiler libabsl-dev libgtest-dev libgmock-dev libbenchmark-dev \
   libcli11-dev
 TEST_PACKAGES := python3 busybox-static uidmap util-linux
-CHECK_PACKAGES := clang clang-format
+CHECK_PACKAGES := clang clang-format libclang-rt-14-dev llvm
 
 .PHONY: all run test install setup setup-test setup-check build format clean
 
