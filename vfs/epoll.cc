@@ -10,6 +10,8 @@ namespace {
 
 constexpr int kMaxNesting = 5;  // sets in sets, as Linux's EP_MAX_NESTS
 
+// Reported whether asked for or not.
+constexpr uint32_t kUnasked = EPOLLERR | EPOLLHUP;
 constexpr uint32_t kPrivateBits = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE;
 
 // Guards which description is in which set. Short: nothing under it parks.
@@ -131,7 +133,9 @@ Result<> EpollFile::Add(FileDescription& target, int fd, const abi::EpollEvent& 
         EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
     if (inner != nullptr || (event.events & ~kAllowed)) return Errno::kEINVAL;
   }
-  RefPtr<Item> item = MakeRef<Item>(*this, target, fd, event);
+  abi::EpollEvent asked = event;
+  asked.events |= kUnasked;
+  RefPtr<Item> item = MakeRef<Item>(*this, target, fd, asked);
   {
     MutexLock lock(TopologyMutex());
     if (items_.contains(Key(&target, fd))) return Errno::kEEXIST;
@@ -145,7 +149,7 @@ Result<> EpollFile::Add(FileDescription& target, int fd, const abi::EpollEvent& 
     EpollLinks::Of(target).items.push_back(item.get());
     target.wait_queue().Add(&item->waiter);
   }
-  const sched::EventMask ready = target.Readiness(event.events & ~kPrivateBits);
+  const sched::EventMask ready = target.Readiness((event.events | kUnasked) & ~kPrivateBits);
   if (ready != 0) OnEvent(*item, ready);
   return Ok();
 }
@@ -159,9 +163,9 @@ Result<> EpollFile::Modify(FileDescription& target, int fd, const abi::EpollEven
     item = it->second;
     if ((event.events | item->events.load()) & EPOLLEXCLUSIVE) return Errno::kEINVAL;
     item->data.store(event.data);
-    item->events.store(event.events);
+    item->events.store(event.events | kUnasked);
   }
-  const sched::EventMask ready = target.Readiness(event.events & ~kPrivateBits);
+  const sched::EventMask ready = target.Readiness((event.events | kUnasked) & ~kPrivateBits);
   if (ready != 0) OnEvent(*item, ready);
   return Ok();
 }
