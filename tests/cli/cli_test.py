@@ -236,8 +236,8 @@ class CliTest(unittest.TestCase):
     def test_kept_layer_goes_on(self):
         keep = os.path.join(self.directory, "keep")
         self.expect_output(self.run_msentry("--keep", keep, program=["/bin/sh", "-c", "echo kept > /etc/kept; rm /etc/hostname; mkdir /srv/d"]), "")
-        result = self.run_msentry("--keep", keep, program=["/bin/sh", "-c", "cat /etc/kept; ls /etc/hostname 2>/dev/null; ls /srv"])
-        self.assertEqual((result.returncode, result.stdout), (0, "kept\nd\n"), result.stderr)
+        result = self.run_msentry("--keep", keep, program=["/bin/sh", "-c", "cat /etc/kept; ls /etc/hostname 2>/dev/null; ls -d /srv/d"])
+        self.assertEqual((result.returncode, result.stdout), (0, "kept\n/srv/d\n"), result.stderr)
 
     def test_kept_layer_in_use_is_refused(self):
         keep = os.path.join(self.directory, "keep")

@@ -43,7 +43,7 @@ B
     """),
     Case("bash_process_substitution", r"""
         diff <(seq 1 5) <(seq 1 6); echo $?
-        paste <(printf 'a\nb\n') <(printf 'c\nd\n'); seq 3 > >(sort -r); wait
+        paste <(printf 'a\nb\n') <(printf 'c\nd\n'); { seq 3; } > >(sort -r); wait $!
         while read -r l; do n=$((n+1)); done < <(seq 50); echo $n
     """),
     Case("bash_coproc", r"""
@@ -266,7 +266,7 @@ const { Worker, isMainThread, parentPort, workerData } = require('worker_threads
 if (!isMainThread) { let s = 0; for (let i = 0; i < workerData; i++) s += i; parentPort.postMessage(s); } else {
   console.log(cp.execSync('echo sync').toString().trim(), process.platform);
   Promise.all([1000, 2000, 3000].map(n => new Promise((ok, no) => { const w = new Worker(__filename, { workerData: n }); w.on('message', ok); w.on('error', no); }))).then(r => { console.log(r);
-    const c = cp.spawn('cat'); c.stdout.on('data', d => console.log('child', d.toString().trim())); c.on('close', code => { console.log(code); fs.writeFileSync('x', 'y'); fs.promises.readFile('x', 'utf8').then(t => console.log(t)); setTimeout(() => console.log('timer'), 10); }); c.stdin.end('piped'); }); }
+    const c = cp.spawn('cat'); c.stdout.on('data', d => console.log('child', d.toString().trim())); c.on('close', code => { console.log(code); fs.writeFileSync('x', 'y'); fs.promises.readFile('x', 'utf8').then(t => { console.log(t); setTimeout(() => console.log('timer'), 10); }); }); c.stdin.end('piped'); }); }
 E
         node n.js
     """, needs=["node"], timeout=120),

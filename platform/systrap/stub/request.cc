@@ -62,32 +62,23 @@ int64_t StartThread(uint64_t index) {
   return tid;
 }
 
-<<<<<<< HEAD
 // While a call waits for the keeper no interrupt may come: the host would end the call with EINTR,
 // even when the keeper has just let it through (SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV does not
 // hold when the answer comes before the signal is looked at), and the keeper does so only once.
-int64_t MapFile(const Op& op) {
+// `kept`: the descriptor of the operation before, or -1.
+int64_t MapFile(const Op& op, int64_t* kept) {
   BlockInterrupts(true);
-  int64_t fd = Sys(kCallGetFd);
+  int64_t fd = op.a[4] & kMapFileSame ? *kept : Sys(kCallGetFd);
+  *kept = -1;
   int64_t result = fd;
   if (!IsError(fd)) result = Sys(kNrMmap, op.a[0], op.a[1], op.a[2], op.a[3], fd, op.a[5]);
   BlockInterrupts(false);
   if (IsError(fd)) return fd;
-  Sys(kNrClose, fd);
-=======
-// `kept`: the descriptor of the operation before, or -1.
-int64_t MapFile(const Op& op, int64_t* kept) {
-  int64_t fd = op.a[4] & kMapFileSame ? *kept : -4;
-  while (fd == -4 /* EINTR */) fd = Sys(kCallGetFd);
-  *kept = -1;
-  if (IsError(fd)) return fd;
-  int64_t result = Sys(kNrMmap, op.a[0], op.a[1], op.a[2], op.a[3], fd, op.a[5]);
   if ((op.a[4] & kMapFileMore) && !IsError(result)) {
     *kept = fd;
   } else {
     Sys(kNrClose, fd);
   }
->>>>>>> 9e46aba (systrap: one descriptor a file of an execve, the pool is filled while the root is mounted, setup in three round trips; hidden: layers of all sandboxes; end: nothing is waited for twice)
   return result;
 }
 
@@ -212,7 +203,6 @@ bool Shortcut(Slot* slot) {
   }
 }
 
-<<<<<<< HEAD
 int64_t HostCall(const Op& op) {
   const bool asks = ControlPage()->strict_gate;
   if (asks) BlockInterrupts(true);
@@ -221,10 +211,7 @@ int64_t HostCall(const Op& op) {
   return result;
 }
 
-int64_t RunOp(Slot* slot, const Op& op) {
-=======
 int64_t RunOp(Slot* slot, const Op& op, int64_t* kept) {
->>>>>>> 9e46aba (systrap: one descriptor a file of an execve, the pool is filled while the root is mounted, setup in three round trips; hidden: layers of all sandboxes; end: nothing is waited for twice)
   switch (op.code) {
     case kOpSyscall:
       return HostCall(op);
