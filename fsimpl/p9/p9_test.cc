@@ -329,6 +329,23 @@ TEST(P9Limits, GoferRunsOutOfFds) {
   });
 }
 
+// Overlay makes them as root, whom an ordinary user's gofer may not know.
+TEST(P9Mapped, WhiteoutsNeedNoOwner) {
+  if (getuid() != 0) GTEST_SKIP() << "needs to become another user";
+  constexpr uint32_t kNobody = 65534;
+  Bed bed({.attributes = gofer::AttributePolicy::kMapped,
+           .uid = kNobody,
+           .uid_map = {{.inside = kNobody, .outside = kNobody, .count = 1}},
+           .gid_map = {{.inside = kNobody, .outside = kNobody, .count = 1}}});
+  bed.Run([&](World& w) {
+    MUST(vfs::Mknod(w.Walk(), "/white", S_IFCHR, 0));
+    vfs::Attributes attr = MUST(vfs::Stat(w.Walk(), "/white", 0));
+    EXPECT_EQ(attr.mode, uint32_t{S_IFCHR});
+    EXPECT_EQ(attr.rdev, 0u);
+    EXPECT_EQ(ErrorOf(vfs::Mknod(w.Walk(), "/null", S_IFCHR | 0600, vfs::MakeDev(1, 3))), Errno{});
+  });
+}
+
 // An ordinary user's gofer keeps what it may not set on the host in an attribute of the file.
 TEST(P9Mapped, OwnersAndModesOfAnOrdinaryUser) {
   if (getuid() != 0) GTEST_SKIP() << "needs to become another user";

@@ -142,8 +142,13 @@ Result<NodeAttr> Attach::Make(const RefPtr<Node>& dir, std::string_view name, ui
   }
   auto made = [&]() -> Result<NodeAttr> {
     ScopedFd fd = TRY(host::OpenChild(at, name, config_.stay_on_device));
-    p9::Attr attr = TRY(FinishCreation(
-        fd.get(), {.mode = mode & (S_IFMT | 07777), .uid = uid, .gid = gid, .rdev = rdev}));
+    p9::Attr attr;
+    if (whiteout) {
+      attr = ToAttr(TRY(host::StatFd(fd.get())), std::nullopt);  // whose it is, nobody sees
+    } else {
+      attr = TRY(FinishCreation(
+          fd.get(), {.mode = mode & (S_IFMT | 07777), .uid = uid, .gid = gid, .rdev = rdev}));
+    }
     host::Stat id;
     id.dev = attr.dev, id.ino = attr.ino;
     id.mode = stands_in ? S_IFREG : attr.mode & S_IFMT;
