@@ -355,7 +355,8 @@ bool Channel::Deliver() {
     {
       MutexLock lock(mutex_);
       uint16_t tag = header.tag;
-      if (tag == kNoTag && negotiated_.load(std::memory_order_relaxed)) {
+      const bool to_nobody = tag == kNoTag && negotiated_.load(std::memory_order_relaxed);
+      if (to_nobody) {
         // The only answer to what wants none.
         Rlerror error;
         if (header.type != Rlerror::kType || !Decode(body, error)) {
@@ -364,13 +365,13 @@ bool Channel::Deliver() {
           LogWarning("p9: the host did not remove a file that is gone for the sandbox: error %u",
                      error.ecode);
         }
-      }
-      // Tversion's answer, or the refusal of it: it travels alone, as the first tag.
-      if (tag == kNoTag && (header.type == Rversion::kType || header.type == Rlerror::kType)) {
+      } else if (tag == kNoTag &&
+                 (header.type == Rversion::kType || header.type == Rlerror::kType)) {
+        // Tversion's answer, or the refusal of it: it travels alone, as the first tag.
         tag = 0;
       }
       Waiting* waiting = tag < by_tag_.size() ? by_tag_[tag] : nullptr;
-      if (tag == kNoTag) {
+      if (to_nobody) {
         // said above
       } else if (waiting == nullptr || waiting->done.load(std::memory_order_relaxed)) {
         violation = "a reply nobody waits for";
