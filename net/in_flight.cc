@@ -135,7 +135,7 @@ void SocketClosed() {
   static std::atomic<size_t> closed{0};
   constexpr size_t kEach = 16;  // sockets in flight that one close pays for
   const size_t in_flight = TheRegistry().socket_count.load();
-  if (in_flight == 0 || closed.fetch_add(1) * kEach < in_flight) return;
+  if (in_flight == 0 || (closed.fetch_add(1) + 1) * kEach < in_flight) return;
   closed.store(0);
   CollectCircles();
 }
