@@ -42,8 +42,8 @@ Text Cpuinfo(const ProcFs& fs) {
   for (int i = 0; i < cpus; ++i) {
     absl::StrAppendFormat(&s,
                           "processor\t: %d\nvendor_id\t: %s\ncpu family\t: %d\nmodel\t\t: %d\n"
-                          "model name\t: unknown\nstepping\t: unknown\ncpu MHz\t\t: %s\n",
-                          i, h.vendor, h.family, h.model, h.mhz);
+                          "model name\t: %s\nstepping\t: unknown\ncpu MHz\t\t: %s\n",
+                          i, h.vendor, h.family, h.model, h.model_name, h.mhz);
     if (!h.cache_size.empty()) absl::StrAppendFormat(&s, "cache size\t: %s\n", h.cache_size);
     absl::StrAppendFormat(&s,
                           "physical id\t: 0\nsiblings\t: %d\ncore id\t\t: %d\ncpu cores\t: %d\n"

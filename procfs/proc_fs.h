@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "sentry/base/ref_ptr.h"
 #include "sentry/kernel/kernel.h"
@@ -28,6 +29,9 @@ struct HostFacts {
   int clflush = 64, cpuid_level = 13;
   uint64_t memory_bytes = 0;
   int cpus = 1;
+  // What a profile says instead: told as it is.
+  std::string model_name = "unknown", shown_vendor;
+  std::vector<std::string> hidden_flags;
 };
 HostFacts ReadHostFacts();
 // With what the host says of its processors, from the /proc that boot has left us: read once, when

@@ -15,7 +15,18 @@ vfs::Location RootOf(const View& v) {
   return fs ? fs->root() : v.kernel().root();
 }
 
-std::vector<vfs::MountInfo> MountsOf(const View& v) { return v.kernel().mounts()->List(RootOf(v)); }
+std::vector<vfs::MountInfo> MountsOf(const View& v) {
+  const kernel::NamespacesRef namespaces = v.task.namespaces();
+  if (!namespaces) return {};
+  return namespaces->mounts->List(RootOf(v));
+}
+
+// The reader's cgroup namespace: paths are told from its root.
+RefPtr<cgroup::GroupSet> CgroupRootsOf(const View& v) {
+  if (v.ctx.task == nullptr) return nullptr;
+  const kernel::NamespacesRef namespaces = static_cast<kernel::Task*>(v.ctx.task)->namespaces();
+  return namespaces ? namespaces->cgroup->roots : nullptr;
+}
 
 // Options of mount and super block as /proc/mounts joins them: "rw" once, at the front.
 std::string JoinOptions(const vfs::MountInfo& m) {
@@ -38,10 +49,10 @@ Text ReadMounts(const View& v) {
 Text ReadMountInfo(const View& v) {
   std::string s;
   for (const vfs::MountInfo& m : MountsOf(v)) {
-    absl::StrAppendFormat(&s, "%u %u %u:%u %s %s %s - %s %s %s\n", m.id, m.parent_id,
+    absl::StrAppendFormat(&s, "%u %u %u:%u %s %s %s %s- %s %s %s\n", m.id, m.parent_id,
                           vfs::DevMajor(m.dev), vfs::DevMinor(m.dev), EscapePath(m.root),
-                          EscapePath(m.mount_point), m.options, m.type, EscapePath(m.source),
-                          m.super_options);
+                          EscapePath(m.mount_point), m.options, m.propagation, m.type,
+                          EscapePath(m.source), m.super_options);
   }
   return s;
 }
@@ -55,10 +66,14 @@ Text ReadMountStats(const View& v) {
   return s;
 }
 
-Text ReadCgroup(const View& v) { return v.kernel().cgroups().TaskText(v.task.cgroup); }
+Text ReadCgroup(const View& v) {
+  return v.kernel().cgroups().TaskText(v.task.cgroup, CgroupRootsOf(v).get());
+}
 
 Text ReadCpuset(const View& v) {
-  return v.kernel().cgroups().PathOfTask(v.task.cgroup, cgroup::Kind::kCpuset) + "\n";
+  return v.kernel().cgroups().PathOfTask(v.task.cgroup, cgroup::Kind::kCpuset,
+                                         CgroupRootsOf(v).get()) +
+         "\n";
 }
 
 Result<vfs::Location> FollowProcessLink(const View& v, ProcessLink link) {

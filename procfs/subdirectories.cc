@@ -165,35 +165,49 @@ class FdDir : public SubjectDir {
   const bool info_;
 };
 
-// One namespace of each kind exists; the numbers are those of Linux's initial ones.
+// Where there is one namespace of a kind only, its number is that of Linux's initial one.
 struct Namespace {
   const char* name;
-  const char* type;
   uint64_t number;
+  std::optional<kernel::NamespaceKind> kind;
 };
 constexpr Namespace kNamespaces[] = {
-    {"cgroup", "cgroup", 4026531835}, {"ipc", "ipc", 4026531839}, {"mnt", "mnt", 4026531840},
-    {"net", "net", 4026531957},       {"pid", "pid", 4026531836}, {"user", "user", 4026531837},
-    {"uts", "uts", 4026531838},
+    {"cgroup", 0, kernel::NamespaceKind::kCgroup},
+    {"ipc", 4026531839, {}},
+    {"mnt", 0, kernel::NamespaceKind::kMount},
+    {"net", 4026531957, {}},
+    {"pid", 4026531836, {}},
+    {"user", 4026531837, {}},
+    {"uts", 0, kernel::NamespaceKind::kUts},
 };
 
-// A namespace's name. There is nothing to enter or hold, so the link leads nowhere.
+// A namespace's name. Where there is nothing to enter or hold, the link leads nowhere.
 class NsLink : public pseudofs::PseudoInode {
  public:
   NsLink(ProcFs& fs, const Subject& subject, uint64_t index, const Namespace& ns, Owner owner)
       : PseudoInode(fs, subject.Ino(index), S_IFLNK | 0777, owner.uid, owner.gid),
         subject_(subject),
-        text_(absl::StrFormat("%s:[%u]", ns.type, ns.number)) {}
+        ns_(ns) {}
   bool IsMagicLink() const override { return true; }
   Result<std::string> ReadLink(const vfs::OpContext& ctx) override {
     TRY(CheckInspect(ctx.creds, ctx.tgid, *TRY(subject_.Task())));
-    return text_;
+    if (!ns_.kind) return absl::StrFormat("%s:[%u]", ns_.name, ns_.number);
+    return kernel::NamespaceName(*TRY(Of()), *ns_.kind);
   }
-  Result<vfs::Location> FollowMagicLink(const vfs::OpContext&) override { return Errno::kENOENT; }
+  Result<vfs::Location> FollowMagicLink(const vfs::OpContext& ctx) override {
+    TRY(CheckInspect(ctx.creds, ctx.tgid, *TRY(subject_.Task())));
+    if (!ns_.kind) return Errno::kENOENT;
+    return kernel::NamespaceLocation(ctx.vfs, TRY(Of()), *ns_.kind);
+  }
 
  private:
+  Result<kernel::NamespacesRef> Of() {
+    kernel::NamespacesRef namespaces = TRY(subject_.Task())->namespaces();
+    if (!namespaces) return Errno::kENOENT;
+    return namespaces;
+  }
   const Subject subject_;
-  const std::string text_;
+  const Namespace& ns_;
 };
 
 class NsDir : public SubjectDir {

@@ -44,12 +44,19 @@ Result<> SetDmesgRestrict(Kernel& kernel, Values values) {
   return Ok();
 }
 
+// Of the reader's or writer's namespace.
+RefPtr<kernel::UtsNamespace> UtsOf(Kernel& kernel) {
+  kernel::NamespacesRef namespaces;
+  if (kernel::Task* task = kernel::Task::Current()) namespaces = task->namespaces();
+  return namespaces ? namespaces->uts : kernel.initial_namespaces()->uts;
+}
+
 Result<> SetHostname(Kernel& kernel, std::string_view text) {
-  kernel.set_hostname(std::string(text));
+  UtsOf(kernel)->set_hostname(std::string(text));
   return Ok();
 }
 Result<> SetDomainname(Kernel& kernel, std::string_view text) {
-  kernel.set_domainname(std::string(text));
+  UtsOf(kernel)->set_domainname(std::string(text));
   return Ok();
 }
 
@@ -121,11 +128,11 @@ constexpr Knob kKnobs[] = {
     Any("kernel/core_uses_pid", "0"),
     Any("kernel/ctrl-alt-del", "0"),
     Switch("kernel/dmesg_restrict", "0", SetDmesgRestrict),
-    {"kernel/domainname", nullptr, kText, 0, 64, 0, [](Kernel& k) { return k.domainname(); },
-     nullptr, SetDomainname},
+    {"kernel/domainname", nullptr, kText, 0, 64, 0,
+     [](Kernel& k) { return UtsOf(k)->domainname(); }, nullptr, SetDomainname},
     Text("kernel/hotplug", "", 255),
-    {"kernel/hostname", nullptr, kText, 0, 64, 0, [](Kernel& k) { return k.hostname(); }, nullptr,
-     SetHostname},
+    {"kernel/hostname", nullptr, kText, 0, 64, 0, [](Kernel& k) { return UtsOf(k)->hostname(); },
+     nullptr, SetHostname},
     Switch("kernel/kexec_load_disabled", "1"),
     Count("kernel/keys/gc_delay", "300"),
     Count("kernel/keys/maxbytes", "20000"),

@@ -1,11 +1,12 @@
 // Mount: one place where a file system (or a subtree of one) is attached.
 //
 // Flags are per mount, as in Linux: ro, nosuid, nodev, noexec, noatime, nodiratime, relatime.
-// Topology (parent, mount point, children) is changed only by MountNamespace.
+// Topology (parent, mount point, children) and propagation are changed only by MountNamespace.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "absl/container/flat_hash_map.h"
 #include "sentry/base/mutex.h"
@@ -16,7 +17,21 @@
 namespace msentry::vfs {
 
 class FileSystem;
+class Mount;
+class MountNamespace;
 struct Location;
+
+// Mounts that pass each other what is mounted and unmounted on them, and those that only get it
+// (mount_namespaces(7), Documentation/filesystems/sharedsubtree.txt). Guarded by the topology lock
+// of mount_namespace.h; the pointers are of attached mounts.
+struct PeerGroup : RefCounted<PeerGroup> {
+  explicit PeerGroup(int number) : id(number) {}
+  const int id;
+  std::vector<Mount*> peers, slaves;
+};
+
+// mount(2)'s MS_SHARED, MS_PRIVATE, MS_SLAVE, MS_UNBINDABLE.
+enum class Propagation : uint8_t { kPrivate, kShared, kSlave, kUnbindable };
 
 enum MountFlag : uint32_t {
   kMountReadOnly = 1,
@@ -61,6 +76,10 @@ class Mount : public RefCounted<Mount> {
   std::atomic<uint32_t> flags_;
   std::atomic<int32_t> writers_{0};  // descriptions open for writing
   std::atomic<bool> attached_{false};
+  // Under the topology lock.
+  MountNamespace* namespace_ = nullptr;  // that it is attached in
+  RefPtr<PeerGroup> shared_, master_;
+  bool unbindable_ = false;
 
   mutable Mutex mutex_;
   RefPtr<Mount> parent_ ABSL_GUARDED_BY(mutex_);

@@ -161,7 +161,7 @@ TEST_F(PathWalkTest, BindMountsAndFlags) {
 
 TEST_F(PathWalkTest, NamespaceCopiesAreIndependent) {
   Location cwd = sh_.cwd();
-  RefPtr<MountNamespace> copy = ns_->Clone({&cwd});
+  RefPtr<MountNamespace> copy = *ns_->Clone({&cwd});
   EXPECT_TRUE(copy->Contains(*cwd.mount));
   ASSERT_TRUE(ns_->Attach(MUST(tmpfs::Create({})), MUST(sh_.Resolve("/m")), 0).ok());
   EXPECT_EQ(ns_->List(sh_.root()).size(), 2u);

@@ -128,6 +128,10 @@ Result<RefPtr<vfs::FileSystem>> Create(cgroup::Cgroups& cgroups, TaskControl& co
     return RefPtr<vfs::FileSystem>(std::move(mounted));
   }
   auto fs = MakeRef<CgroupFs>(cgroups, control, hierarchy);
+  // Controllers that moved here brought the sandbox's limits with them.
+  for (cgroup::Kind kind : {cgroup::Kind::kCpu, cgroup::Kind::kMemory}) {
+    if (hierarchy->Has(kind)) control.LimitsChanged(*hierarchy->root, kind);
+  }
   fs->Finish(MakeRef<Directory>(*fs, hierarchy->root, 0755, 0, 0));
   MutexLock lock(TheMounted().mutex);
   TheMounted().all[hierarchy.get()] = fs.get();

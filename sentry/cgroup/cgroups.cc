@@ -158,10 +158,38 @@ void Cgroups::Discharge(Group& group, const CpuTime& used) {
   for (Group* g = &group; g != nullptr; g = g->parent.get()) g->cpuacct.departed += used;
 }
 
+void Cgroups::ChargeCpu(Membership* task, const CpuTime& used) {
+  const int64_t more = used.total() - task->charged_;
+  if (more <= 0) return;
+  task->charged_ = used.total();
+  for (Group* g = GroupOf(*task, Kind::kCpu); g != nullptr; g = g->parent.get()) {
+    g->cpu.used_ns += more;
+  }
+}
+
+std::vector<RefPtr<Group>> Cgroups::GroupsWith(Kind kind) {
+  MutexLock lock(mutex_);
+  std::vector<RefPtr<Group>> found;
+  const Hierarchy* hierarchy = of_kind_[static_cast<int>(kind)];
+  if (hierarchy == nullptr) return found;
+  std::vector<Group*> all{hierarchy->root.get()};
+  for (size_t i = 0; i < all.size(); ++i) {
+    Group* group = all[i];
+    for (const auto& [name, child] : group->children) all.push_back(child.get());
+    const bool watched = kind == Kind::kCpu
+                             ? group->cpu.quota_us >= 0
+                             : group->memory.limit != kNoLimit || group->memory.under_oom ||
+                                   !group->memory.listeners.empty();
+    if (watched) found.emplace_back(group);
+  }
+  return found;
+}
+
 void Cgroups::Exit(Membership* task, const CpuTime& used) {
   RefPtr<GroupSet> set;  // dropped after the lock
   MutexLock lock(mutex_);
   if (!task->set_) return;
+  ChargeCpu(task, used);
   if (Group* g = GroupOf(*task, Kind::kCpuacct)) Discharge(*g, used - task->base_);
   set.swap(task->set_);
   for (const auto& group : set->groups) Leave(*group);
@@ -203,6 +231,7 @@ void Cgroups::Move(Membership* task, Group& to, const CpuTime& used) {
   Hierarchy& hierarchy = *to.hierarchy;
   Group* from = GroupOf(*task, hierarchy);
   if (from == nullptr || from == &to) return;
+  ChargeCpu(task, used);
   auto set = MakeRef<GroupSet>();
   bool was_listed = false;
   for (const auto& group : task->set_->groups) {

@@ -43,6 +43,7 @@ class Membership {
   RefPtr<GroupSet> set_;   // null: not yet, or no longer, anywhere
   RefPtr<Group> counted_;  // in pids, until its id is free
   CpuTime base_;           // CPU time used before it came to its cpuacct group
+  int64_t charged_ = 0;    // of its CPU time, to its cpu group
 };
 
 class Cgroups {
@@ -84,7 +85,13 @@ class Cgroups {
     return used - task.base_;
   }
 
+  // What the task used since it was charged last goes to its cpu group and those above.
+  void ChargeCpu(Membership* task, const CpuTime& used) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   // ---- Groups ----
+  // Those with limits to be watched: a quota of kCpu; for kMemory, a limit or somebody who wants to
+  // hear of thresholds. Outer ones first.
+  std::vector<RefPtr<Group>> GroupsWith(Kind kind);
   // ENODEV: `parent` was removed. EEXIST. ENOSPC: too many, or too deep. `clone_children` and
   // job.id and device rules are inherited.
   Result<RefPtr<Group>> Make(Group& parent, std::string_view name);

@@ -43,6 +43,7 @@ struct CpuTime {
 struct CpuState {
   int64_t shares = 1024;
   int64_t quota_us = -1, period_us = 100'000;
+  int64_t used_ns = 0;  // by tasks of this group and those below, as far as charged
   int64_t periods = 0, throttled_periods = 0, throttled_ns = 0;  // cpu.stat
 };
 

@@ -74,7 +74,13 @@ Result<> CgroupControl::Attach(const vfs::OpContext& ctx, cgroup::Group& group, 
     }
     for (const auto& [task, used] : moving) {
       if (!cpus.empty()) TakeCpus(*task, cpus);
+      // What held it back was the old group's; the new one's limits are looked at below.
+      if (group.hierarchy->Has(cgroup::Kind::kCpu)) task->Release(Task::kHeldForCpu);
+      if (group.hierarchy->Has(cgroup::Kind::kMemory)) task->Release(Task::kHeldForMemory);
     }
+  }
+  if (group.hierarchy->Has(cgroup::Kind::kCpu) || group.hierarchy->Has(cgroup::Kind::kMemory)) {
+    kernel_.resources().LimitsChanged();
   }
   RunReleaseAgents();
   return Ok();
@@ -99,10 +105,10 @@ CgroupControl::Memory CgroupControl::MeasureMemory(cgroup::Group& group) {
   });
   Memory sum;
   for (const auto& memory : spaces) {
-    const mm::ResidentUsage usage = memory->Resident();
-    const int64_t file = static_cast<int64_t>(usage.file) * arch::kPageSize;
-    sum.file += file;
-    sum.anonymous += static_cast<int64_t>(usage.resident) * arch::kPageSize - file;
+    const mm::ShareUsage usage = mm::host_proc::Share(memory->address_space().host_pid());
+    sum.file += usage.file;
+    sum.anonymous += usage.anonymous;
+    sum.shared += usage.shared;
   }
   return sum;
 }
@@ -113,7 +119,7 @@ Result<RefPtr<vfs::FileDescription>> CgroupControl::FileOf(const vfs::OpContext&
 }
 
 void CgroupControl::LimitsChanged(cgroup::Group& group, cgroup::Kind kind) {
-  if (kind != cgroup::Kind::kCpuset) return;
+  if (kind != cgroup::Kind::kCpuset) return kernel_.resources().LimitsChanged();
   cgroup::CpuSet cpus;
   {
     MutexLock lock(kernel_.cgroups().mutex());

@@ -25,11 +25,11 @@ class CgroupControl final : public cgroupfs::TaskControl {
   void LimitsChanged(cgroup::Group& group, cgroup::Kind kind) override;
   void RunReleaseAgents() override;
 
- private:
-  // Calls `visit` for every living task of the group (of those below as well with `deep`). tasks
-  // and the groups' lock are held.
+  // Calls `visit` for every living task of the group (of those below as well with `deep`). tasks is
+  // held.
   void ForEachMember(const cgroup::Group& group, bool deep, absl::FunctionRef<void(Task&)> visit);
 
+ private:
   Kernel& kernel_;
 };
 

@@ -25,10 +25,8 @@ Result<> CheckFlags(const Task& task, const CloneArgs& args) {
   if ((f & CLONE_NEWNS) && (f & CLONE_FS)) return Errno::kEINVAL;
   if (args.exit_signal != 0 && !ValidSignal(args.exit_signal)) return Errno::kEINVAL;
   if (f & kNamespaceFlags) {
-    // As a kernel without namespaces; mount namespaces alone cannot be configured out, and need
-    // what the caller may lack.
-    if ((f & CLONE_NEWNS) && !task.HasCap(auth::Cap::kSysAdmin)) return Errno::kEPERM;
-    return Errno::kEINVAL;
+    if ((f & kNamespacesHere) && !task.HasCap(auth::Cap::kSysAdmin)) return Errno::kEPERM;
+    if (f & kNamespaceFlags & ~kNamespacesHere) return Errno::kEINVAL;  // configured out
   }
   return Ok();
 }
@@ -38,6 +36,8 @@ Result<> CheckFlags(const Task& task, const CloneArgs& args) {
 // The child with its memory, files and signal state; not yet known to anybody.
 Result<RefPtr<Task>> Task::MakeChild(const CloneArgs& args) {
   const uint64_t f = args.flags;
+  RefPtr<FsContext> child_fs = f & CLONE_FS ? fs_ : fs_->Copy();
+  NamespacesRef child_namespaces = TRY(NewNamespaces(f, *child_fs));
   RefPtr<mm::MemoryManager> child_mm;
   std::unique_ptr<platform::GuestThread> child_thread;
   if (f & CLONE_VM) {
@@ -66,13 +66,14 @@ Result<RefPtr<Task>> Task::MakeChild(const CloneArgs& args) {
   child->thread_ = std::move(child_thread);
   child->fd_table_ = f & CLONE_FILES ? fd_table_ : fd_table_->Copy();
   child->fd_table_->AddUser();
-  child->fs_ = f & CLONE_FS ? fs_ : fs_->Copy();
+  child->fs_ = std::move(child_fs);
   child->InheritIpc(*this, (f & CLONE_SYSVSEM) != 0);
   {
     MutexLock lock(info_mutex_);
     MutexLock child_lock(child->info_mutex_);
     child->creds_ = creds_;
     child->comm_ = comm_;
+    child->namespaces_ = std::move(child_namespaces);
     child->executable_ = executable_;
     child->scheduling_ = scheduling_;
     if (scheduling_.reset_on_fork) {

@@ -59,7 +59,9 @@ void Task::DropFiles() {
   }
   RefPtr<FdTable> files;
   RefPtr<FsContext> fs;
+  NamespacesRef namespaces;
   MutexLock lock(info_mutex_);
+  namespaces.swap(namespaces_);
   files.swap(fd_table_);
   fs.swap(fs_);
 }

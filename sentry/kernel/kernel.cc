@@ -69,14 +69,18 @@ Kernel::Kernel(sched::Scheduler& scheduler, platform::Platform& platform, vfs::V
           {.path = options_.cgroup_path,
            .cpus = options_.cpus,
            .max_pids = options_.max_pids,
-           .memory_bytes = options_.memory_bytes > 0 ? options_.memory_bytes : cgroup::kNoLimit}),
+           .memory_bytes = options_.memory_bytes > 0 ? options_.memory_bytes : cgroup::kNoLimit,
+           .cpu_quota_us = options_.cpu_quota_us}),
       cgroup_control_(*this),
+      resources_(*this),
+      initial_(MakeRef<Namespaces>()),
       ipc_(MakeRef<IpcNamespace>()),
       job_control_(std::make_unique<JobControlImpl>(*this)),
-      hostname_(options_.hostname),
-      domainname_(options_.domainname),
       load_at_ns_(boot_ns_),
       load_timer_(std::make_unique<sched::Timer>(scheduler, [this] { SampleLoad(); })) {
+  initial_->uts =
+      MakeRef<UtsNamespace>(kInitialUtsNamespace, options_.hostname, options_.domainname);
+  initial_->cgroup = MakeRef<CgroupNamespace>(kInitialCgroupNamespace, nullptr);
   vfs.SetDeviceGate(
       [this](const vfs::OpContext& ctx, uint32_t type, uint64_t rdev, int mask) -> Result<> {
         if (ctx.task == nullptr) return Ok();
@@ -95,25 +99,9 @@ RefPtr<IpcNamespace> Kernel::ipc() const { return ipc_; }
 vfs::JobControl& Kernel::job_control() { return *job_control_; }
 
 void Kernel::SetRoot(RefPtr<vfs::MountNamespace> mounts, vfs::Location root) {
-  mounts_ = std::move(mounts);
+  mounts->set_number(kInitialMountNamespace);
+  initial_->mounts = std::move(mounts);
   root_ = std::move(root);
-}
-
-std::string Kernel::hostname() const {
-  MutexLock lock(names_mutex_);
-  return hostname_;
-}
-std::string Kernel::domainname() const {
-  MutexLock lock(names_mutex_);
-  return domainname_;
-}
-void Kernel::set_hostname(std::string name) {
-  MutexLock lock(names_mutex_);
-  hostname_.swap(name);
-}
-void Kernel::set_domainname(std::string name) {
-  MutexLock lock(names_mutex_);
-  domainname_.swap(name);
 }
 
 RefPtr<Task> Kernel::FindTask(int tid) {
@@ -196,6 +184,7 @@ Result<RefPtr<Task>> Kernel::MakeProcess(InitArgs& args) {
     MutexLock lock(task->info_mutex_);
     task->creds_ = args.creds ? args.creds : auth::CredsRef(MakeRef<auth::Credentials>());
     task->comm_ = "init";
+    task->namespaces_ = initial_;
     task->ipc_ = ipc_;
     task->scheduling_.affinity.assign((options_.cpus + 63) / 64, 0);
     for (int cpu = 0; cpu < options_.cpus; ++cpu) {
@@ -237,6 +226,7 @@ Result<RefPtr<Task>> Kernel::MakeProcess(InitArgs& args) {
 void Kernel::StartInit(InitArgs args, absl::AnyInvocable<void(Result<>)> on_loaded) {
   CHECK(init_ == nullptr);
   RefPtr<Task> task = MUST(MakeProcess(args));
+  if (options_.memory_bytes > 0 || options_.cpu_quota_us >= 0) resources_.LimitsChanged();
   task->first_exec_ = std::make_unique<Task::FirstExec>();
   task->first_exec_->args = std::move(args);
   task->first_exec_->on_loaded = [loaded = std::move(on_loaded)](Result<int> result) mutable {

@@ -27,6 +27,7 @@
 #include "sentry/kernel/futex.h"
 #include "sentry/kernel/limits.h"
 #include "sentry/kernel/pid_table.h"
+#include "sentry/kernel/resource_control.h"
 #include "sentry/kernel/sysctl.h"
 #include "sentry/kernel/task.h"
 #include "sentry/kernel/thread_group.h"
@@ -47,9 +48,11 @@ class Kernel {
     SyscallDispatcher dispatch = nullptr;
     std::string hostname = "msentry";
     std::string domainname = "(none)";
-    int cpus = 0;              // what the guest sees; 0: the host's count
-    int64_t memory_bytes = 0;  // memory limit, which the guest sees as MemTotal; 0: the host's
-    int64_t max_pids = 32768;  // tasks alive at once
+    int cpus = 0;                  // what the guest sees; 0: the host's count
+    int64_t memory_bytes = 0;      // memory limit, which the guest sees as MemTotal; 0: the host's
+    int64_t max_pids = 32768;      // tasks alive at once
+    int64_t memory_to_report = 0;  // what it sees instead; 0: nothing else
+    int64_t cpu_quota_us = -1;     // of 100 ms, over all CPUs
     std::string cgroup_path = "/msentry";  // of the sandbox's group in every hierarchy
     std::string platform_name;             // shown nowhere but in the log
     bool shortcuts = true;  // stubs may answer calls themselves; --strace has to see them all
@@ -74,7 +77,8 @@ class Kernel {
   vfs::Vfs& vfs() { return *vfs_; }
   // The initial mount namespace's root.
   void SetRoot(RefPtr<vfs::MountNamespace> mounts, vfs::Location root);
-  RefPtr<vfs::MountNamespace> mounts() const { return mounts_; }
+  RefPtr<vfs::MountNamespace> mounts() const { return initial_->mounts; }
+  NamespacesRef initial_namespaces() const { return initial_; }
   vfs::Location root() const { return root_; }
 
   // Creates init (pid 1) and loads its program on a fiber. `on_loaded` is called there with the
@@ -110,6 +114,7 @@ class Kernel {
   SysctlStore& sysctls() { return sysctls_; }
   // Those that tasks obey.
   std::atomic<int> randomize_va_space{2}, suid_dumpable{0}, exception_trace{1};
+  ResourceControl& resources() { return resources_; }
   vfs::JobControl& job_control();
   // The first ipc namespace: what init has.
   RefPtr<IpcNamespace> ipc() const;
@@ -132,14 +137,10 @@ class Kernel {
   int64_t TicksToNs(int64_t ticks) const;
   // 16 bytes chosen at boot: /proc/sys/kernel/random/boot_id.
   std::string boot_id() const { return boot_id_; }
-  std::string hostname() const;
-  std::string domainname() const;
-  void set_hostname(std::string name);
-  void set_domainname(std::string name);
   static constexpr const char* kRelease = "4.4.0";
   static constexpr const char* kVersion = "#1 SMP Sun Jan 10 15:06:54 PST 2016";
   // Tasks runnable now, and the three load averages of them in 1/2048 (FSHIFT 11).
-  int running_tasks() const { return running_.load(std::memory_order_relaxed); }
+  int running_tasks() const { return running_.load(std::memory_order_seq_cst); }
   struct LoadAverage {
     uint64_t one, five, fifteen;
   };
@@ -267,7 +268,8 @@ class Kernel {
   cgroup::Cgroups cgroups_;
   CgroupControl cgroup_control_;
   SysctlStore sysctls_;
-  RefPtr<vfs::MountNamespace> mounts_;
+  ResourceControl resources_;
+  RefPtr<Namespaces> initial_;  // what init starts in; complete once SetRoot has been called
   vfs::Location root_;
   const RefPtr<IpcNamespace> ipc_;
   std::unique_ptr<JobControlImpl> job_control_;
@@ -279,10 +281,6 @@ class Kernel {
   std::atomic<int> init_status_{0};
   std::atomic<int> running_{0};
   absl::AnyInvocable<void(int)> on_end_;
-
-  mutable Mutex names_mutex_;
-  std::string hostname_ ABSL_GUARDED_BY(names_mutex_);
-  std::string domainname_ ABSL_GUARDED_BY(names_mutex_);
 
   std::atomic<bool> load_asleep_{true};
   Mutex load_mutex_;

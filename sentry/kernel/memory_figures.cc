@@ -26,6 +26,7 @@ Kernel::MemoryFigures Kernel::memory_figures() {
 }
 
 uint64_t Kernel::memory_total() const {
+  if (options_.memory_to_report > 0) return static_cast<uint64_t>(options_.memory_to_report);
   if (options_.memory_bytes > 0) return static_cast<uint64_t>(options_.memory_bytes);
   struct sysinfo host {};
   sysinfo(&host);

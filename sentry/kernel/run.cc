@@ -36,6 +36,7 @@ void Task::Start() {
 void Task::Run() {
   kernel_.running_.fetch_add(1, std::memory_order_seq_cst);
   kernel_.NoticeActivity();
+  kernel_.resources_.TaskRuns();
   StartCharging();
   if (first_exec_ && !RunFirstExec().ok()) {
     constexpr int kCannotRun = 127;
@@ -123,8 +124,15 @@ void Task::RestoreMaskAfterCall() {
 
 bool Task::DoWork() {
   if (exiting_ || (work_.load(std::memory_order_seq_cst) & kWorkKill)) return false;
+  if (held_.load(std::memory_order_seq_cst) != 0) StayHeld();
   DeliverSignals();
   return !exiting_ && !(work_.load(std::memory_order_seq_cst) & kWorkKill);
+}
+
+void Task::StayHeld() {
+  while (held_.load(std::memory_order_seq_cst) != 0) {
+    if (BlockKillable() == Wake::kInterrupted) return;
+  }
 }
 
 Task::Wake Task::ParkFor(int64_t deadline_ns, uint32_t interrupting) {
@@ -145,6 +153,7 @@ Task::Wake Task::ParkFor(int64_t deadline_ns, uint32_t interrupting) {
   const sched::ParkResult result = sched::Park(deadline_ns);
   kernel_.running_.fetch_add(1, std::memory_order_seq_cst);
   kernel_.NoticeActivity();
+  kernel_.resources_.TaskRuns();
   StartCharging();
   parked_for_.store(0, std::memory_order_relaxed);
   if (work_.load(std::memory_order_seq_cst) & interrupting) return Wake::kInterrupted;

@@ -50,6 +50,20 @@ void Task::KickLocked(uint32_t bits) {
   }
 }
 
+void Task::Hold(Held why) {
+  MutexLock lock(group_->signal_mutex());
+  if (held_.fetch_or(why, std::memory_order_seq_cst) & why) return;
+  KickLocked(kWorkHold);
+}
+
+void Task::Release(Held why) {
+  MutexLock lock(group_->signal_mutex());
+  const uint32_t before = held_.fetch_and(~uint32_t{why}, std::memory_order_seq_cst);
+  if (before == 0 || (before & ~uint32_t{why}) != 0) return;
+  work_.fetch_and(~uint32_t{kWorkHold}, std::memory_order_seq_cst);
+  if (sched::Fiber* fiber = fiber_.load(std::memory_order_relaxed)) sched::Unpark(fiber);
+}
+
 bool Task::WantsLocked(int signo) const {
   if (exiting_) return false;
   const SigSet bit = SigBit(signo);

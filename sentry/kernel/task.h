@@ -27,6 +27,7 @@
 #include "sentry/cgroup/cgroups.h"
 #include "sentry/kernel/fd_table.h"
 #include "sentry/kernel/fs_context.h"
+#include "sentry/kernel/namespaces.h"
 #include "sentry/kernel/signal.h"
 #include "sentry/kernel/thread_group.h"
 #include "sentry/mm/copy.h"
@@ -109,6 +110,13 @@ class Task : public RefCounted<Task> {
   void UnshareFdTable();
   void UnshareFs();
 
+  // --- namespaces ---
+  NamespacesRef namespaces() const;  // any thread; null after exit
+  vfs::MountNamespace& mounts() const { return *namespaces()->mounts; }
+  // unshare(2) with CLONE_NEW* flags of kNamespacesHere; setns(2).
+  Result<> UnshareNamespaces(uint64_t flags);
+  Result<> EnterNamespace(const NamespaceFile& file);
+
   // --- memory ---
   mm::MemoryManager& mm() { return *mm_; }
   RefPtr<mm::MemoryManager> mm_ref() const;  // any thread; null after exit
@@ -136,7 +144,7 @@ class Task : public RefCounted<Task> {
   // As Block, but only SIGKILL and exit_group interrupt.
   Wake BlockKillable(int64_t deadline_ns = sched::kNever);
   // A signal (or exit, stop) must be handled before guest code runs again.
-  bool Interrupted() const { return work_.load(std::memory_order_seq_cst) != 0; }
+  bool Interrupted() const { return (work_.load(std::memory_order_seq_cst) & ~kWorkHold) != 0; }
   sched::Fiber* fiber() const { return fiber_.load(std::memory_order_relaxed); }
   // Repeats `attempt()` (a Result<T>) until it returns something else than kEAGAIN, waiting on
   // `queue` in between. kEAGAIN once the deadline has passed, kERESTARTSYS on a signal.
@@ -225,6 +233,11 @@ class Task : public RefCounted<Task> {
   arch::Registers& registers() { return registers_; }
 
   cgroup::Membership cgroup;  // Cgroups::mutex()
+  // Keeps the task out of guest code until every reason is gone: its group has used up its CPU
+  // quota, or its memory with the OOM killer off. Only SIGKILL gets through. Any thread.
+  enum Held : uint32_t { kHeldForCpu = 1, kHeldForMemory = 2 };
+  void Hold(Held why);
+  void Release(Held why);
 
   // Guest addresses set by system calls.
   uint64_t clear_child_tid = 0;
@@ -277,6 +290,7 @@ class Task : public RefCounted<Task> {
     kWorkKill = 2,    // group exit, or an exec'ing sibling wants us gone
     kWorkStop = 4,    // group stop
     kWorkTrace = 8,   // PTRACE_INTERRUPT
+    kWorkHold = 16,   // held_ is not 0
   };
 
   Task(Kernel& kernel, RefPtr<ThreadGroup> group);
@@ -289,6 +303,7 @@ class Task : public RefCounted<Task> {
   void ReportFault(const platform::Event& event);  // fault_report.cc
   bool DoWork();                                   // false: the task ends
   void RestoreMaskAfterCall();
+  void StayHeld();
   Wake ParkFor(int64_t deadline_ns, uint32_t interrupting);
   void StopCharging();  // from here on the time is not this task's
   void StartCharging();
@@ -300,6 +315,10 @@ class Task : public RefCounted<Task> {
   static Result<> SendLocked(ThreadGroup& group, Task* only, const SigInfo& info, bool force);
   static void ContinueLocked(ThreadGroup& group);
   static void ExitGroupLocked(ThreadGroup& group, int status);
+
+  // namespaces.cc
+  Result<NamespacesRef> NewNamespaces(uint64_t flags, FsContext& fs);
+  void SetNamespaces(NamespacesRef namespaces);
 
   // task.cc
   const auth::Credentials& OwnCreds() const;
@@ -368,6 +387,7 @@ class Task : public RefCounted<Task> {
   mutable Mutex info_mutex_;
   auth::CredsRef creds_ ABSL_GUARDED_BY(info_mutex_);
   std::string comm_ ABSL_GUARDED_BY(info_mutex_);
+  NamespacesRef namespaces_ ABSL_GUARDED_BY(info_mutex_);
   RefPtr<vfs::FileDescription> executable_ ABSL_GUARDED_BY(info_mutex_);
   Scheduling scheduling_ ABSL_GUARDED_BY(info_mutex_);
   RefPtr<IpcNamespace> ipc_ ABSL_GUARDED_BY(info_mutex_);
@@ -375,6 +395,7 @@ class Task : public RefCounted<Task> {
 
   std::atomic<sched::Fiber*> fiber_{nullptr};  // set to null under signal before the fiber ends
   std::atomic<uint32_t> work_{0};
+  std::atomic<uint32_t> held_{0};        // Held bits; changed under signal
   std::atomic<uint32_t> parked_for_{0};  // the Work bits that end the current park
   // Of the last park: six arguments, rsp, rip.
   std::array<std::atomic<uint64_t>, 8> parked_registers_{};

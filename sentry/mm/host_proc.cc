@@ -94,6 +94,25 @@ ResidentUsage ReadStatm(int statm_fd) {
   return usage;
 }
 
+ShareUsage Share(int host_pid) {
+  ScopedFd fd = OpenOf(host_pid, "smaps_rollup");
+  if (!fd) return {};
+  char text[2048];
+  ssize_t n = read(fd.get(), text, sizeof(text) - 1);
+  if (n <= 0) return {};
+  text[n] = 0;
+  ShareUsage usage;
+  auto field = [&](const char* name, int64_t* out) {
+    const char* at = std::strstr(text, name);
+    if (!at) return false;
+    *out = std::strtoll(at + std::strlen(name), nullptr, 10) * 1024;
+    return true;
+  };
+  usage.known = field("Pss_Anon:", &usage.anonymous) && field("Pss_File:", &usage.file) &&
+                field("Pss_Shmem:", &usage.shared);
+  return usage;
+}
+
 std::vector<HostArea> ReadSmaps(int host_pid) {
   ScopedFd fd = OpenOf(host_pid, "smaps");
   if (!fd) return {};

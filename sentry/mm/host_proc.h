@@ -53,11 +53,20 @@ struct HostArea {
   std::array<uint64_t, kFieldCount> kb{};
 };
 
+// Bytes, each page divided among the processes that have it (smaps_rollup's Pss): what a process
+// adds to the whole.
+struct ShareUsage {
+  bool known = false;
+  int64_t anonymous = 0, shared = 0, file = 0;
+};
+
 namespace host_proc {
 
 // `proc`: an O_PATH or directory fd of the host's /proc. Once, before any other call.
 void SetDirectory(ScopedFd proc);
 
+// Walks the process's page tables: milliseconds for a large one.
+ShareUsage Share(int host_pid);
 // The host's /proc/PID/stat, statm and status. An fd of either can be kept and asked again; one of
 // a process that is gone gives zeros.
 ScopedFd OpenStat(int host_pid);

@@ -13,18 +13,8 @@ namespace mount_calls {
 using namespace arg;  // the kinds, inside this list only
 // clang-format off: one line a call
 inline constexpr SyscallEntry kTable[] = {
-    {155,
-     "pivot_root",
-     SysPivotRoot,
-     {{kPath, kPath}},
-     Support::kPartial,
-     "other processes keep their root"},
-    {165,
-     "mount",
-     SysMount,
-     {{kPath, kPath, kPath, kFlags, kPtr}},
-     Support::kPartial,
-     "every mount is private"},
+    {155, "pivot_root", SysPivotRoot, {{kPath, kPath}}, Support::kFull},
+    {165, "mount", SysMount, {{kPath, kPath, kPath, kFlags, kPtr}}, Support::kFull},
     {166, "umount2", SysUmount2, {{kPath, kFlags}}, Support::kFull},
     {167, "swapon", nullptr, {{kPath, kFlags}}, Support::kUnsupported},
     {168, "swapoff", nullptr, {{kPath}}, Support::kUnsupported},

@@ -23,6 +23,7 @@ Result<int64_t> SysSetTidAddress(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysExitGroup(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysWaitid(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysUnshare(kernel::Task& t, const SyscallArgs& a);
+Result<int64_t> SysSetns(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysSetRobustList(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysGetRobustList(kernel::Task& t, const SyscallArgs& a);
 Result<int64_t> SysExecveat(kernel::Task& t, const SyscallArgs& a);
@@ -78,7 +79,7 @@ inline constexpr SyscallEntry kTable[] = {
      SysUnshare,
      {{kFlags}},
      Support::kPartial,
-     "only CLONE_FILES, CLONE_FS and CLONE_SYSVSEM"},
+     "no user, pid, ipc and net namespaces"},
     {273, "set_robust_list", SysSetRobustList, {{kPtr, kInt}}, Support::kFull},
     {274,
      "get_robust_list",
@@ -86,7 +87,7 @@ inline constexpr SyscallEntry kTable[] = {
      {{kInt, Out(8), Out(8)}},
      Support::kPartial,
      "of the calling task only"},
-    {308, "setns", nullptr, {{kFd, kFlags}}, Support::kUnsupported},
+    {308, "setns", SysSetns, {{kFd, kFlags}}, Support::kPartial, "mnt, uts and cgroup"},
     {310,
      "process_vm_readv",
      SysProcessVmReadv,

@@ -31,6 +31,32 @@ uint32_t MountFlagsOf(unsigned long flags) {
   return out;
 }
 
+// A remount that names no atime rule keeps the mount's.
+uint32_t RemountFlags(unsigned long flags, uint32_t before) {
+  constexpr unsigned long kAtime = MS_NOATIME | MS_NODIRATIME | MS_RELATIME | MS_STRICTATIME;
+  constexpr uint32_t kKept =
+      vfs::kMountNoAtime | vfs::kMountNoDirAtime | vfs::kMountRelatime | vfs::kMountStrictAtime;
+  const uint32_t now = MountFlagsOf(flags);
+  return flags & kAtime ? now : (now & ~kKept) | (before & kKept);
+}
+
+// Exactly one of the four.
+Result<vfs::Propagation> PropagationOf(unsigned long flags) {
+  if (flags & ~(kPropagation | MS_REC | MS_SILENT)) return Errno::kEINVAL;
+  switch (flags & kPropagation) {
+    case MS_SHARED:
+      return vfs::Propagation::kShared;
+    case MS_SLAVE:
+      return vfs::Propagation::kSlave;
+    case MS_PRIVATE:
+      return vfs::Propagation::kPrivate;
+    case MS_UNBINDABLE:
+      return vfs::Propagation::kUnbindable;
+    default:
+      return Errno::kEINVAL;
+  }
+}
+
 Result<vfs::Location> Resolve(Walk& walk, std::string_view path, uint32_t flags) {
   return vfs::PathWalker(walk.context, flags).Resolve(path);
 }
@@ -53,31 +79,31 @@ Result<int64_t> SysMount(Task& t, const SyscallArgs& a) {
   if (!t.HasCap(auth::Cap::kSysAdmin)) return Errno::kEPERM;
   Walk walk(t);
   const vfs::Location at = TRY(Resolve(walk, target, vfs::kWalkFollow));
-  vfs::MountNamespace& mounts = *t.kernel().mounts();
+  RefPtr<vfs::MountNamespace> mounts = t.namespaces()->mounts;
 
-  if (flags & kPropagation) {
-    // Every mount here is private already; anything else does not exist.
-    return (flags & kPropagation) == MS_PRIVATE ? Result<int64_t>(0) : Errno::kEINVAL;
-  }
+  // In the order in which Linux looks at the flags.
   if (flags & MS_REMOUNT) {
     if (at.dentry != at.mount->root()) return Errno::kEINVAL;
-    if (!(flags & MS_BIND)) {
-      TRY(at.mount->fs().Remount(walk.op, TRY(CopyInData(t, a[4]))));
-    }
-    TRY(mounts.SetFlags(*at.mount, MountFlagsOf(flags)));
+    if (!(flags & MS_BIND)) TRY(at.mount->fs().Remount(walk.op, TRY(CopyInData(t, a[4]))));
+    TRY(mounts->SetFlags(*at.mount, RemountFlags(flags, at.mount->flags())));
+    if (!(flags & MS_BIND)) at.mount->fs().SetReadOnly(flags & MS_RDONLY);
     return 0;
   }
   if (flags & MS_BIND) {
-    TRY(mounts.Bind(TRY(Resolve(walk, source, vfs::kWalkFollow)), at, flags & MS_REC));
+    TRY(mounts->Bind(TRY(Resolve(walk, source, vfs::kWalkFollow)), at, flags & MS_REC));
+    return 0;
+  }
+  if (flags & kPropagation) {
+    TRY(mounts->SetPropagation(at, TRY(PropagationOf(flags)), flags & MS_REC));
     return 0;
   }
   if (flags & MS_MOVE) {
-    TRY(mounts.Move(TRY(Resolve(walk, source, vfs::kWalkFollow)), at));
+    TRY(mounts->Move(TRY(Resolve(walk, source, vfs::kWalkFollow)), at));
     return 0;
   }
   const std::string data = TRY(CopyInData(t, a[4]));
   RefPtr<vfs::FileSystem> fs = TRY(walk.op.vfs.MakeFileSystem(walk.op, type, source, data));
-  TRY(mounts.Attach(std::move(fs), at, MountFlagsOf(flags)));
+  TRY(mounts->Attach(std::move(fs), at, MountFlagsOf(flags)));
   return 0;
 }
 
@@ -89,7 +115,10 @@ Result<int64_t> SysUmount2(Task& t, const SyscallArgs& a) {
   if (flags & MNT_EXPIRE) return Errno::kEINVAL;
   Walk walk(t);
   vfs::Location at = TRY(Resolve(walk, path, flags & UMOUNT_NOFOLLOW ? 0u : vfs::kWalkFollow));
-  TRY(t.kernel().mounts()->Detach(std::move(at), flags & MNT_DETACH));
+  at = vfs::MountNamespace::Top(std::move(at));
+  RefPtr<vfs::MountNamespace> mounts = t.namespaces()->mounts;
+  // Nobody but the caller's own path may hold it.
+  TRY(mounts->Detach(std::move(at), flags & MNT_DETACH));
   return 0;
 }
 
@@ -100,9 +129,17 @@ Result<int64_t> SysPivotRoot(Task& t, const SyscallArgs& a) {
   Walk walk(t);
   const vfs::Location root = TRY(Resolve(walk, new_root, vfs::kWalkFollow | vfs::kWalkDirectory));
   const vfs::Location old = TRY(Resolve(walk, put_old, vfs::kWalkFollow | vfs::kWalkDirectory));
-  TRY(t.kernel().mounts()->PivotRoot(root, old));
-  t.fs().set_root(root);
-  if (t.fs().cwd() == walk.root) t.fs().set_cwd(root);
+  const vfs::Location before = walk.root;
+  TRY(t.mounts().PivotRoot(root, old));
+  // Everybody who stood on the old root stands on the new one.
+  std::vector<RefPtr<kernel::FsContext>> everybody;
+  t.kernel().ForEachLiveTask([&](Task& task) {
+    if (RefPtr<kernel::FsContext> fs = task.fs_ref()) everybody.push_back(std::move(fs));
+  });
+  for (const auto& fs : everybody) {
+    if (fs->root() == before) fs->set_root(root);
+    if (fs->cwd() == before) fs->set_cwd(root);
+  }
   return 0;
 }
 

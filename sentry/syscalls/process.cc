@@ -247,16 +247,27 @@ Result<int64_t> SysUnshare(Task& t, const SyscallArgs& a) {
   const uint64_t flags = a[0];
   if (flags & ~(kNamespaces | kShared)) return Errno::kEINVAL;
   if (flags & kNamespaces) {
-    // As in clone: namespaces are configured out, and a mount namespace needs a capability first.
-    if ((flags & CLONE_NEWNS) && !t.HasCap(auth::Cap::kSysAdmin)) return Errno::kEPERM;
-    return Errno::kEINVAL;
+    if ((flags & kernel::kNamespacesHere) && !t.HasCap(auth::Cap::kSysAdmin)) return Errno::kEPERM;
+    if (flags & kNamespaces & ~kernel::kNamespacesHere) return Errno::kEINVAL;  // configured out
   }
   if (flags & (CLONE_VM | CLONE_SIGHAND | CLONE_THREAD)) {
     if (t.group().live_tasks.load() > 1) return Errno::kEINVAL;
   }
   if (flags & CLONE_FILES) t.UnshareFdTable();
   if (flags & CLONE_FS) t.UnshareFs();
+  if (flags & kernel::kNamespacesHere) TRY(t.UnshareNamespaces(flags));
   if (flags & CLONE_SYSVSEM) t.LeaveSemUndo();
+  return 0;
+}
+
+Result<int64_t> SysSetns(Task& t, const SyscallArgs& a) {
+  RefPtr<vfs::FileDescription> file = TRY(t.GetFile(a.Int(0)));
+  const auto* ns = vfs::FileCast<kernel::NamespaceFile>(*file);
+  if (ns == nullptr) return Errno::kEINVAL;
+  constexpr uint64_t kFlags[] = {CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWCGROUP};  // by NamespaceKind
+  const auto wanted = static_cast<uint64_t>(a.Int(1));
+  if (wanted != 0 && wanted != kFlags[static_cast<int>(ns->kind())]) return Errno::kEINVAL;
+  TRY(t.EnterNamespace(*ns));
   return 0;
 }
 

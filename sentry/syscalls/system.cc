@@ -48,22 +48,22 @@ enum Action {
 Result<int64_t> SysUname(Task& t, const SyscallArgs& a) {
   abi::Utsname name;
   Fill(name.sysname, "Linux");
-  Fill(name.nodename, t.kernel().hostname());
+  Fill(name.nodename, t.namespaces()->uts->hostname());
   Fill(name.release, kernel::Kernel::kRelease);
   Fill(name.version, kernel::Kernel::kVersion);
   Fill(name.machine, "x86_64");
-  Fill(name.domainname, t.kernel().domainname());
+  Fill(name.domainname, t.namespaces()->uts->domainname());
   TRY(t.memory().CopyOut(GuestPtr<abi::Utsname>(a[0]), name));
   return 0;
 }
 
 Result<int64_t> SysSethostname(Task& t, const SyscallArgs& a) {
-  t.kernel().set_hostname(TRY(CopyInName(t, a[0], a.Int(1))));
+  t.namespaces()->uts->set_hostname(TRY(CopyInName(t, a[0], a.Int(1))));
   return 0;
 }
 
 Result<int64_t> SysSetdomainname(Task& t, const SyscallArgs& a) {
-  t.kernel().set_domainname(TRY(CopyInName(t, a[0], a.Int(1))));
+  t.namespaces()->uts->set_domainname(TRY(CopyInName(t, a[0], a.Int(1))));
   return 0;
 }
 

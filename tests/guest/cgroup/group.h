@@ -12,9 +12,9 @@
 #include "../kernel/check.h"
 
 static inline const char* group_path(const char* controller, const char* file) {
-  static char paths[8][256];
+  static char paths[64][256];
   static int next;
-  char* path = paths[next++ % 8];
+  char* path = paths[next++ % 64];
   snprintf(path, sizeof paths[0], "/sys/fs/cgroup/%s/msentry-test-%d/%s", controller, getpid(),
            file);
   return path;
