@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "cmd/profile.h"
 #include "cmd/run.h"
 #include "runtime/msentry.h"
 #include "runtime/supervisor/supervisor.h"
@@ -16,10 +17,15 @@ int main(int argc, char** argv) {
     return msentry::cmd::Run(std::vector<std::string>(argv + 2, argv + argc));
   }
 
+  if (argc >= 2 && strcmp(argv[1], "profile") == 0) {
+    return msentry::cmd::ShowProfile(std::vector<std::string>(argv + 2, argv + argc));
+  }
+
   CLI::App app("Runs programs on a userspace kernel, away from the host's.", "msentry");
   app.set_version_flag("--version", std::string("msentry ") + msentry::Version());
   app.require_subcommand(1);
   app.add_subcommand("run", "Run a program: msentry run [OPTIONS] -- PROGRAM [ARGS...]");
+  app.add_subcommand("profile", "Print a profile: msentry profile show [NAME|FILE]");
   app.footer("msentry run --help tells the options of run.");
   try {
     app.parse(argc, argv);

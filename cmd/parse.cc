@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -22,16 +21,6 @@ using File = std::unique_ptr<FILE, FileCloser>;
 bool WholeNumber(const std::string& text, uint32_t* out) {
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), *out);
   return error == std::errc() && end == text.data() + text.size() && !text.empty();
-}
-
-// A leading number, possibly with a fraction; the rest is the unit.
-bool NumberAndUnit(const std::string& text, double* number, std::string* unit) {
-  if (text.empty() || text[0] < '0' || text[0] > '9') return false;
-  const char* end = text.data() + text.size();
-  auto [rest, error] = std::from_chars(text.data(), end, *number, std::chars_format::fixed);
-  if (error != std::errc()) return false;
-  unit->assign(rest, end);
-  return true;
 }
 
 bool FindUser(const std::string& rootfs, const std::string& name, bool by_id, uint32_t id,
@@ -71,50 +60,6 @@ void AddGroupsOf(const std::string& rootfs, UserSpec* user) {
 }
 
 }  // namespace
-
-std::string ParseSize(const std::string& text, uint64_t* bytes) {
-  double number;
-  std::string unit;
-  if (!NumberAndUnit(text, &number, &unit)) return "not a size: " + text;
-  if (unit.size() > 2 && unit.substr(unit.size() - 2) == "iB") unit.resize(unit.size() - 2);
-  if (!unit.empty() && unit.back() == 'B') unit.pop_back();
-  static const std::string kUnits = "KMGT";
-  double factor = 1;
-  if (!unit.empty()) {
-    size_t index =
-        unit.size() == 1 ? kUnits.find(static_cast<char>(toupper(unit[0]))) : std::string::npos;
-    if (index == std::string::npos) return "not a size (a number, then K, M, G or T): " + text;
-    factor = std::ldexp(1.0, 10 * (static_cast<int>(index) + 1));
-  }
-  if (number * factor >= std::ldexp(1.0, 63)) return "size too large: " + text;
-  *bytes = static_cast<uint64_t>(number * factor);
-  return "";
-}
-
-std::string ParseDuration(const std::string& text, uint64_t* milliseconds) {
-  double number;
-  std::string unit;
-  if (!NumberAndUnit(text, &number, &unit)) return "not a time: " + text;
-  double factor;
-  if (unit.empty() || unit == "s") {
-    factor = 1000;
-  } else if (unit == "ms") {
-    factor = 1;
-  } else if (unit == "m") {
-    factor = 60 * 1000;
-  } else if (unit == "h") {
-    factor = 3600 * 1000;
-  } else if (unit == "d") {
-    factor = 24 * 3600 * 1000;
-  } else {
-    return "not a time (a number, then ms, s, m, h or d): " + text;
-  }
-  double value = number * factor;
-  if (value >= 1e15) return "time too long: " + text;
-  if (value < 1) return "time too short: " + text;
-  *milliseconds = static_cast<uint64_t>(value);
-  return "";
-}
 
 std::string ParseBind(const std::string& text, Bind* bind) {
   std::vector<std::string> parts(1);

@@ -7,13 +7,13 @@
 #include <vector>
 
 #include "runtime/msentry.h"
+#include "runtime/units.h"
 
 namespace msentry::cmd {
 
-// "1048576", "512K", "64M", "2G", "1T" (powers of 1024), with or without a B or iB behind.
-std::string ParseSize(const std::string& text, uint64_t* bytes);
-// "10" (seconds), "1.5s", "250ms", "5m", "2h".
-std::string ParseDuration(const std::string& text, uint64_t* milliseconds);
+using msentry::ParseCpus;
+using msentry::ParseDuration;
+using msentry::ParseSize;
 // "SRC:DST", "SRC:DST:ro", "SRC:DST:rw"; "\:" is a colon in a path.
 std::string ParseBind(const std::string& text, Bind* bind);
 // "NAME=VALUE", or "NAME": the caller's value (nothing is added when it has none).

@@ -13,6 +13,7 @@
 #include "cmd/parse.h"
 #include "cmd/terminal.h"
 #include "runtime/msentry.h"
+#include "runtime/profile/profile.h"
 #include "sentry/base/scoped_fd.h"
 
 namespace msentry::cmd {
@@ -55,7 +56,9 @@ std::vector<std::string> SplitCommas(const std::string& text) {
 
 struct Options {
   Config config;
-  std::string platform = "systrap", gate = "fast", user, memory, timeout, strace, log;
+  std::string platform = "systrap", gate = "fast", user, memory, timeout, strace, log, cpus;
+  std::string profile_name;
+  profile::Profile profile;
   std::vector<std::string> binds, env;
   bool debug = false, inherit_env = false;
 };
@@ -88,10 +91,17 @@ void Declare(CLI::App& app, Options& o) {
   app.add_option("--platform-gate", o.gate,
                  "systrap's memory calls: fast, or strict (all through a notification)")
       ->type_name("MODE");
-  app.add_option("--cpus", o.config.cpus, "CPUs the program sees and gets (all)")->type_name("N");
+  app.add_option("--profile", o.profile_name,
+                 "Start from a profile: a name (default, modal) or a file; options win")
+      ->type_name("NAME|FILE");
+  app.add_option("--task-id", o.config.task_id,
+                 "Path of the sandbox's cgroup; * at the end is made up (ms-*)")
+      ->type_name("ID");
+  app.add_option("--cpus", o.cpus, "CPUs the program sees and gets, also a fraction (all)")
+      ->type_name("N");
   app.add_option(
          "--memory", o.memory,
-         "Memory the program sees; bounds its tmpfs mounts, not yet its processes (the host's)")
+         "Memory the program sees and gets: beyond it, its largest process is killed (the host's)")
       ->type_name("SIZE");
   app.add_option("--pids", o.config.pids, "Threads at one time (32768)")->type_name("N");
   app.add_option("--timeout", o.timeout, "Kill everything after this long")->type_name("TIME");
@@ -124,6 +134,7 @@ std::string Complete(Options& o) {
     return "--platform-gate strict: it is for systrap; ptrace sees every call anyway";
   }
   std::string wrong;
+  if (!o.cpus.empty() && !(wrong = ParseCpus(o.cpus, &config)).empty()) return "--cpus: " + wrong;
   if (!o.memory.empty() && !(wrong = ParseSize(o.memory, &config.memory_bytes)).empty())
     return "--memory: " + wrong;
   if (!o.timeout.empty() && !(wrong = ParseDuration(o.timeout, &config.timeout_ms)).empty()) {
@@ -137,9 +148,10 @@ std::string Complete(Options& o) {
 
   if (o.inherit_env) {
     config.InheritEnvironment();
-  } else {
+  } else if (!o.profile.clear_env) {
     config.env = DefaultEnvironment();
   }
+  if (o.user.empty() && o.profile.user) o.user = *o.profile.user;
   if (!o.user.empty()) {
     UserSpec user;
     if (!(wrong = ParseUser(o.user, config.rootfs, &user)).empty()) return "--user: " + wrong;
@@ -154,6 +166,9 @@ std::string Complete(Options& o) {
       ParseEnv("LOGNAME=" + user.name, &config.env);
     }
   }
+  for (const std::string& text : o.profile.env) {
+    if (!(wrong = ParseEnv(text, &config.env)).empty()) return o.profile_name + ": env: " + wrong;
+  }
   for (const std::string& text : o.env) {
     if (!(wrong = ParseEnv(text, &config.env)).empty()) return "--env: " + wrong;
   }
@@ -166,6 +181,22 @@ std::string Complete(Options& o) {
   if (config.strace && o.strace != "all") config.strace_calls = SplitCommas(o.strace);
   if (o.debug) config.log_level = Config::LogLevel::kDebug;
   return "";
+}
+
+// What --profile among the options (in CLI11's order) says, before they are looked at in earnest:
+// they replace what the profile sets.
+std::string LoadProfile(const std::vector<std::string>& options, Options* o) {
+  Options probe;
+  CLI::App app("", "");
+  Declare(app, probe);
+  try {
+    app.parse(std::vector<std::string>(options));
+  } catch (const CLI::Error&) {
+    return "";  // to be told of by the other look
+  }
+  if (probe.profile_name.empty()) return "";
+  std::string wrong = profile::Load(probe.profile_name, &o->profile);
+  return wrong.empty() ? profile::Apply(o->profile, &o->config) : wrong;
 }
 
 bool IsOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
@@ -183,6 +214,8 @@ int Run(std::vector<std::string> args) {
   std::vector<std::string> ours(args.begin(), dashes);
   std::vector<std::string> behind(dashes, args.end());
   std::reverse(ours.begin(), ours.end());  // as CLI11 takes a vector
+  std::string bad_profile = LoadProfile(ours, &o);
+  if (!bad_profile.empty()) return Fail(bad_profile);
   try {
     app.parse(ours);
   } catch (const CLI::CallForHelp&) {
@@ -198,6 +231,7 @@ int Run(std::vector<std::string> args) {
   if (program.empty() && !behind.empty()) behind.erase(behind.begin());
   program.insert(program.end(), behind.begin(), behind.end());
   if (program.empty()) return Fail("no program given (see msentry run --help)");
+  program.insert(program.begin(), o.profile.init.begin(), o.profile.init.end());
   o.config.args = program;
   std::string wrong = Complete(o);
   if (!wrong.empty()) return Fail(wrong);
@@ -228,7 +262,9 @@ int Run(std::vector<std::string> args) {
   if (!sandbox || !sandbox->Start(&error)) return Fail(error);
   ExitStatus status = Attend(*sandbox, use);
   if (status.timed_out) {
-    std::cerr << "msentry: killed: it ran longer than " << o.timeout << std::endl;
+    std::cerr << "msentry: killed: it ran longer than "
+              << (o.timeout.empty() ? std::to_string(o.config.timeout_ms) + "ms" : o.timeout)
+              << std::endl;
   } else if (status.kind == ExitStatus::Kind::kFailed) {
     std::cerr << "msentry: " << status.message << std::endl;
   }

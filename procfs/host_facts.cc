@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "procfs/proc_fs.h"
 #include "procfs/units.h"
@@ -59,6 +60,13 @@ const HostFacts& WithProcessor(const HostFacts& facts) {
       std::string_view key = Trim(std::string_view(line).substr(0, colon));
       Take(*filled, key, std::string(Trim(std::string_view(line).substr(colon + 1))));
     }
+    if (!facts.shown_vendor.empty()) filled->vendor = facts.shown_vendor;
+    std::vector<std::string> flags = absl::StrSplit(filled->flags, ' ', absl::SkipEmpty());
+    std::erase_if(flags, [&](const std::string& flag) {
+      return std::find(facts.hidden_flags.begin(), facts.hidden_flags.end(), flag) !=
+             facts.hidden_flags.end();
+    });
+    filled->flags = absl::StrJoin(flags, " ");
     return filled;
   }();
   return all;

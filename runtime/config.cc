@@ -1,7 +1,9 @@
 #include "runtime/config.h"
 
 #include <limits.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -124,6 +126,47 @@ bool ConvertFiles(const Config& config, control::Config* out, std::string* error
   return true;
 }
 
+bool ConvertMounts(const Config& config, control::Config* out, std::string* error) {
+  for (const Mount& mount : config.mounts) {
+    if (mount.destination.empty() || mount.destination[0] != '/' || HasNul(mount.destination)) {
+      return Fail(error, "mount: the path inside is not absolute: " + mount.destination);
+    }
+    control::Mount* m = out->add_mounts();
+    m->set_destination(mount.destination);
+    m->set_file(mount.kind == Mount::Kind::kFile);
+    m->set_content(mount.content);
+    m->set_size_bytes(mount.size_bytes);
+    m->set_mode(mount.mode & 07777);
+    m->set_read_only(mount.read_only);
+  }
+  return true;
+}
+
+// Made as ULIDs are: the time first, then randomness.
+std::string UniquePart() {
+  constexpr char kDigits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  uint64_t words[2] = {};
+  if (getrandom(words, sizeof words, 0) != sizeof words) words[0] = words[1] = now.tv_nsec;
+  const uint64_t ms = static_cast<uint64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000;
+  std::string id;
+  for (int shift = 45; shift >= 0; shift -= 5) id += kDigits[ms >> shift & 31];
+  for (int i = 0; i < 16; i++) id += kDigits[words[i / 8] >> (i % 8 * 5) & 31];
+  return id;
+}
+
+bool ConvertTaskId(const Config& config, control::Config* out, std::string* error) {
+  std::string id = config.task_id.empty() ? "ms-*" : config.task_id;
+  if (id.back() == '*') id.replace(id.size() - 1, 1, UniquePart());
+  if (id.size() > 255 || id == "." || id == ".." || id.find('/') != std::string::npos ||
+      id.find('\n') != std::string::npos || HasNul(id)) {
+    return Fail(error, "task id cannot be a cgroup's name: " + config.task_id);
+  }
+  out->set_task_id(id);
+  return true;
+}
+
 control::Stdio ConvertStdio(const Stdio& mode) {
   switch (mode.kind) {
     case Stdio::Kind::kTerminal:
@@ -139,7 +182,8 @@ control::Stdio ConvertStdio(const Stdio& mode) {
 
 bool ConvertConfig(const Config& config, control::Config* out, std::string* error) {
   if (!ConvertProgram(config, out, error) || !ConvertIdentity(config, out, error) ||
-      !ConvertFiles(config, out, error)) {
+      !ConvertFiles(config, out, error) || !ConvertMounts(config, out, error) ||
+      !ConvertTaskId(config, out, error)) {
     return false;
   }
   if (config.pids == 0)
@@ -153,6 +197,11 @@ bool ConvertConfig(const Config& config, control::Config* out, std::string* erro
   out->set_strict_gate(config.strict_gate);
   out->set_cpus(config.cpus);
   out->set_memory_bytes(config.memory_bytes);
+  out->set_cpu_quota_us(config.cpu_quota_us > 0 ? config.cpu_quota_us : 0);
+  out->set_memory_to_report(config.memory_to_report);
+  out->set_cpu_vendor(config.cpu_vendor);
+  out->set_cpu_model_name(config.cpu_model_name);
+  for (const std::string& flag : config.hidden_cpu_flags) out->add_hidden_cpu_flags(flag);
   out->set_pids(config.pids);
   out->set_timeout_ms(config.timeout_ms);
   for (const Stdio* mode : {&config.stdin_mode, &config.stdout_mode, &config.stderr_mode}) {

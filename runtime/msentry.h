@@ -63,6 +63,21 @@ struct Bind {
   bool read_only = false;   // else the guest's writes reach the host
 };
 
+// Something else to mount: see also Bind.
+struct Mount {
+  enum class Kind {
+    kBind,   // `source`; in Config::mounts use Config::binds instead
+    kTmpfs,  // an empty directory in memory
+    kFile,   // a file that holds `content`
+  };
+  Kind kind = Kind::kTmpfs;
+  std::string destination;  // absolute path inside
+  std::string source, content;
+  uint64_t size_bytes = 0;  // of a tmpfs; 0: half of the memory
+  uint32_t mode = 01777;    // of a tmpfs
+  bool read_only = false;
+};
+
 struct Config {
   // The program and its arguments. A name without a slash is looked up in the PATH of `env`,
   // inside.
@@ -82,6 +97,7 @@ struct Config {
   // The read-only lower layer of the root directory; the host's "/" by default.
   std::string rootfs = "/";
   std::vector<Bind> binds;
+  std::vector<Mount> mounts;
   // Where the writable layer lives. Empty: a private directory that is removed at the end.
   // Otherwise this directory, made if need be and kept: a later sandbox with the same one goes on
   // from there.
@@ -94,8 +110,17 @@ struct Config {
   bool strict_gate = false;   // --platform-gate=strict
   uint32_t cpus = 0;          // 0: all that this process may use
   uint64_t memory_bytes = 0;  // 0: no limit
+  int64_t cpu_quota_us = -1;  // CPU time in 100 ms over all CPUs; -1: no limit
   uint32_t pids = 32768;      // guest threads at one time
   uint64_t timeout_ms = 0;    // 0: none
+
+  // Path of the sandbox's group in every cgroup hierarchy, without the slash. A "*" at its end is
+  // replaced by characters of its own for each sandbox. Empty: "ms-*".
+  std::string task_id;
+  uint64_t memory_to_report = 0;  // MemTotal; 0: the limit, or the host's size
+  // /proc/cpuinfo, where it is not to be the host's.
+  std::string cpu_vendor, cpu_model_name;
+  std::vector<std::string> hidden_cpu_flags;
 
   Stdio stdin_mode, stdout_mode, stderr_mode;
   WindowSize window;  // of the terminal, when there is one

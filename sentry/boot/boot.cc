@@ -125,6 +125,10 @@ class Sentry {
     max_tasks_ = LimitTasks(static_cast<int>(config_.pids()));
     int cpus = LimitCpus(config_.cpus());
     facts_ = procfs::ReadHostFacts();
+    if (!config_.cpu_model_name().empty()) facts_.model_name = config_.cpu_model_name();
+    facts_.shown_vendor = config_.cpu_vendor();
+    facts_.hidden_flags.assign(config_.hidden_cpu_flags().begin(),
+                               config_.hidden_cpu_flags().end());
     auto scheduler = sched::Scheduler::Create(
         {.workers = std::clamp(cpus, 2, 8), .spin_ns = cpus > 1 ? 5000 : 0});
     if (!scheduler.ok()) return Check("scheduler", scheduler.error());
@@ -170,6 +174,10 @@ class Sentry {
          .cpus = cpus,
          .memory_bytes = static_cast<int64_t>(config_.memory_bytes()),
          .max_pids = max_tasks_,
+         .memory_to_report = static_cast<int64_t>(config_.memory_to_report()),
+         .cpu_quota_us =
+             config_.cpu_quota_us() > 0 ? static_cast<int64_t>(config_.cpu_quota_us()) : -1,
+         .cgroup_path = "/" + config_.task_id(),
          .platform_name = platform_->kind() == platform::Kind::kPtrace ? "ptrace" : "systrap",
          .shortcuts = !config_.strace().enabled()});
     kernel_->set_on_end([this](int) { scheduler_->Stop(); });

@@ -11,6 +11,8 @@
 #include "fsimpl/tmpfs/tmpfs.h"
 #include "sentry/boot/boot.h"
 #include "sentry/kernel/kmsg.h"
+#include "sentry/mm/io_sequence.h"
+#include "vfs/file_io.h"
 #include "vfs/operations.h"
 #include "vfs/path_walk.h"
 
@@ -36,14 +38,16 @@ class Mounter {
     auto client = TRY(
         Explain("the gofer does not answer", p9::Connect(std::move(gofer), &kernel_.scheduler())));
     TRY(MountRoot(client));
-    TRY(MountProcAndSys());
-    TRY(MountCgroups());
     TRY(MountDev());
+    TRY(MountSysAndProc());
+    TRY(MountBelowDev());
+    TRY(MountCgroups());
     vfs::Location covered = FindCoveredCwd();
     TRY(Mount("/tmp", TRY(Tmpfs(01777)),
               vfs::kMountNoSuid | vfs::kMountNoDev | vfs::kMountRelatime));
     if (covered) TRY(ShowCovered(covered));
     TRY(MountBinds(client));
+    TRY(MountMore());
     kernel_.SetRoot(namespace_, root_);
     *cwd = TRY(ChooseCwd());
     return Ok();
@@ -130,10 +134,10 @@ class Mounter {
     return Ok();
   }
 
-  Result<> MountProcAndSys() {
+  Result<> MountSysAndProc() {
+    TRY(Mount("/sys", MakeSysfs(kernel_), kSafe | vfs::kMountNoExec));
     auto proc = procfs::Create(kernel_, {.host = options_.host});
-    TRY(Mount("/proc", proc, kSafe | vfs::kMountNoExec));
-    return Mount("/sys", MakeSysfs(kernel_), kSafe | vfs::kMountNoExec);
+    return Mount("/proc", proc, kSafe | vfs::kMountNoExec);
   }
   static RefPtr<vfs::FileSystem> MakeSysfs(kernel::Kernel& kernel) {
     std::vector<sysfs::Device> devices;
@@ -168,7 +172,10 @@ class Mounter {
     auto dev = TRY(Explain(
         "devtmpfs", tmpfs::Create({.max_bytes = 1 << 20, .mode = 0755, .type = "devtmpfs"})));
     TRY(Mount("/dev", dev, vfs::kMountNoSuid | vfs::kMountRelatime));
-    TRY(Explain("devices in /dev", devtmpfs::Populate(ctx_, TRY(Resolve("/dev")))));
+    return Explain("devices in /dev", devtmpfs::Populate(ctx_, TRY(Resolve("/dev"))));
+  }
+
+  Result<> MountBelowDev() {
     TRY(Mount("/dev/pts", options_.devpts,
               vfs::kMountNoSuid | vfs::kMountNoExec | vfs::kMountRelatime));
     return Mount("/dev/shm", TRY(Tmpfs(01777)), kSafe);
@@ -202,6 +209,39 @@ class Mounter {
                                            kSafe | (bind.read_only() ? uint32_t{vfs::kMountReadOnly}
                                                                      : uint32_t{0}))));
     }
+    return Ok();
+  }
+
+  // What a profile asks for.
+  Result<> MountMore() {
+    for (const control::Mount& mount : config_.mounts()) {
+      const std::string name = "mount on " + mount.destination();
+      const uint32_t flags = kSafe | (mount.read_only() ? uint32_t{vfs::kMountReadOnly} : 0u);
+      if (mount.file()) {
+        TRY(Explain(name, MountFile(mount, flags)));
+        continue;
+      }
+      const uint64_t size =
+          mount.size_bytes() > 0 ? mount.size_bytes() : config_.memory_bytes() / 2;
+      auto fs = TRY(Explain(name, tmpfs::Create({.max_bytes = size, .mode = mount.mode()})));
+      TRY(Mount(mount.destination(), std::move(fs), flags));
+    }
+    return Ok();
+  }
+
+  // A file with the given content, in a file system of its own.
+  Result<> MountFile(const control::Mount& mount, uint32_t flags) {
+    constexpr uint64_t kRoom = 64 << 10;
+    const std::string& content = mount.content();
+    auto fs = TRY(tmpfs::Create({.max_bytes = content.size() + kRoom, .mode = 0755}));
+    auto holder = vfs::MountNamespace::Create(fs, 0);
+    const vfs::Location root = holder->Root();
+    auto file =
+        TRY(vfs::Open({ctx_, root, root}, "content", {.flags = O_WRONLY | O_CREAT, .mode = 0644}));
+    mm::IoSequence from = mm::IoSequence::ForWriting(std::as_bytes(std::span(content)));
+    if (!content.empty()) TRY(vfs::WriteFile(ctx_, *file, from));
+    auto at = TRY(EnsureFile(mount.destination()));
+    TRY(namespace_->AttachSubtree(fs, file->location().dentry, at, flags));
     return Ok();
   }
 

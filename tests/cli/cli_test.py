@@ -178,6 +178,43 @@ class CliTest(unittest.TestCase):
         result = self.run_msentry("--memory", "512M", program=["/bin/sh", "-c", "grep MemTotal /proc/meminfo | tr -s ' '"])
         self.expect_output(result, "MemTotal: 524288 kB\n")
 
+    def test_memory_limit_kills_and_says_so(self):
+        script = "python3 -c 'x = []\nwhile True: x.append(bytearray(1 << 20))'; echo $?; dmesg | grep -c 'Memory cgroup out of memory: Kill process'"
+        result = self.run_msentry("--memory", "96M", "--user", "0", program=["/bin/sh", "-c", script])
+        self.expect_output(result, "137\n1\n")
+
+    def test_a_fraction_of_a_cpu_is_a_quota(self):
+        script = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us; nproc; cat /sys/fs/cgroup/pids/pids.max"
+        result = self.run_msentry("--cpus", "0.5", "--pids", "77", program=["/bin/sh", "-c", script])
+        self.expect_output(result, "50000\n1\n77\n")
+
+    def test_task_id_is_the_cgroup_path(self):
+        self.expect_output(self.run_msentry("--task-id", "ta-1", program=["/bin/head", "-1", "/proc/self/cgroup"]), "7:pids:/ta-1\n")
+        result = self.run_msentry(program=["/bin/head", "-1", "/proc/self/cgroup"])
+        self.assertRegex(result.stdout, r"^7:pids:/ms-[0-9A-HJKMNP-TV-Z]{26}\n$")
+        self.expect_failure(self.run_msentry("--task-id", "a/b", program=["/bin/true"]), 125, "a/b")
+
+    def test_profiles(self):
+        profiles = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../examples/profiles")
+        env = self.env(MSENTRY_PROFILES=profiles)
+        script = "uname -n; cat /etc/resolv.conf; echo $PYTHONHASHSEED; nproc; id -u; cut -c1-10 /proc/self/cgroup | head -1; df --output=size /dev/shm | tail -1"
+        result = self.run_msentry("--profile", "modal", program=["/bin/sh", "-c", script], env=env)
+        self.expect_output(result, "modal\nnameserver 172.21.0.1\nnameserver 1.1.1.1\nnameserver 8.8.8.8\n0\n1\n0\n7:pids:/ta\n 16777216\n")
+        result = self.run_msentry("--profile", "modal", "--hostname", "mine", program=["/bin/uname", "-n"], env=env)
+        self.expect_output(result, "mine\n")
+        shown = subprocess.run([MSENTRY, "profile", "show", "modal"], capture_output=True, text=True, timeout=LIMIT, env=env)
+        self.assertIn('hostname: "modal"', shown.stdout)
+        path = os.path.join(self.work, "bad.textproto")
+        with open(path, "w") as f:
+            f.write('hostname: "x"\nlimits {\n  cpu: 1\n}\n')
+        self.expect_failure(self.run_msentry("--profile", path, program=["/bin/true"]), 125, "bad.textproto:3: no field cpu in Limits")
+        path = os.path.join(self.work, "masked.textproto")
+        with open(path, "w") as f:
+            f.write('memory_to_report: "1G"\ncpu { vendor: "Acme" model_name: "M1" hide_flags: "sse2" }\n')
+        script = "grep MemTotal /proc/meminfo; grep -c 'Acme' /proc/cpuinfo; grep -m1 model.name /proc/cpuinfo; grep -cw sse2 /proc/cpuinfo; free -m | awk 'NR == 2 { print $2 }'"
+        result = self.run_msentry("--profile", path, "--cpus", "1", program=["/bin/sh", "-c", script])
+        self.expect_output(result, "MemTotal:        1048576 kB\n1\nmodel name\t: M1\n0\n1024\n")
+
     def test_environment_is_not_passed_unless_asked_for(self):
         env = self.env(SECRET="s", TOKEN="t", LANG="C.UTF-8")
         script = ["/bin/sh", "-c", "echo [$SECRET] [$TOKEN] [$LANG]"]
