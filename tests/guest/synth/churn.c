@@ -6,7 +6,7 @@
 
 #include "synth.h"
 
-enum { kMakers = 3, kRounds = 400 };
+enum { kMakers = 3, kRounds = 80 };
 
 static void make_processes(void) {
   for (int i = 0; i < kRounds; i++) {
