@@ -1,5 +1,6 @@
 #include "procfs/process_dir.h"
 
+#include <algorithm>
 #include <charconv>
 
 #include "procfs/access.h"
@@ -265,8 +266,11 @@ class SubjectDirFile : public vfs::DirectoryFile {
   // Positions from 2 on are a name's cookie plus 1.
   Result<int64_t> Iterate(const vfs::OpContext& ctx, int64_t position,
                           vfs::DirentSink sink) override {
+    // First: the directory of a process that is gone is an error, not "." and ".." for ever.
+    constexpr int64_t kFirstName = 2;
+    const int64_t from = std::max(position, kFirstName) - 1;
+    auto names = TRY(static_cast<SubjectDir&>(inode()).List(ctx, from));
     if (!EmitDots(&position, sink)) return position;
-    auto names = TRY(static_cast<SubjectDir&>(inode()).List(ctx, position - 1));
     for (const SubjectDir::Name& n : names) {
       if (!sink({.ino = n.ino, .next = n.cookie + 2, .type = n.type, .name = n.name})) break;
       position = n.cookie + 2;
