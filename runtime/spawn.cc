@@ -38,8 +38,8 @@ struct Attributes {
   posix_spawnattr_t value;
 };
 
-// What the dynamic linker and the sanitizers want to know. Nothing else: what we execute becomes the
-// sentry, and the caller's environment may hold secrets.
+// What the dynamic linker and the sanitizers want to know. Nothing else: what we execute becomes
+// the sentry, and the caller's environment may hold secrets.
 std::vector<char*> EnvironmentForUs() {
   constexpr std::string_view kPrefixes[] = {"LD_", "ASAN_", "LSAN_", "TSAN_", "UBSAN_"};
   std::vector<char*> kept;

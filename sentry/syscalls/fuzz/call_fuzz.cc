@@ -185,7 +185,7 @@ class Sandbox {
                         });
     static const auto* host = new procfs::HostFacts(procfs::ReadHostFacts());
     mount("/proc", procfs::Create(*kernel_, {.host = *host}));
-    mount("/sys", sysfs::Create(2));
+    mount("/sys", sysfs::Create({.cpus = 2}));
     mount("/dev", MUST(tmpfs::Create({.max_bytes = 1 << 20, .type = "devtmpfs"})));
     MUST(devtmpfs::Populate(op, MUST(vfs::PathWalker(walk, 0).Resolve("/dev"))));
     const vfs::Location pts = MUST(vfs::PathWalker(walk, 0).Resolve("/dev/pts"));
