@@ -91,7 +91,8 @@ TEST(ProfileTest, FillsAConfig) {
 TEST(ProfileTest, TheExamplesReadAndPrintAndReadAgain) {
   for (const char* name : {"default", "modal"}) {
     Profile once, twice;
-    ASSERT_EQ(Load(std::string(EXAMPLES) + "/" + name + ".textproto", &once), "");
+    const std::string file = absl::StrCat(EXAMPLES, "/", name, ".textproto");
+    ASSERT_EQ(Load(file, &once), "");
     const std::string text = ToText(once);
     ASSERT_EQ(Parse(name, text, &twice), "");
     EXPECT_EQ(ToText(twice), text);

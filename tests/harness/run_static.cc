@@ -102,7 +102,7 @@ int Main(int argc, char** argv) {
     (void)vfs::Mkdir(walk, "/dev", 0755);
     WriteGuestFile(walk, "/bin/program", ReadHostFile(argv[i]));
     MountOn(*mounts, walk, "/proc", procfs::Create(*kernel, {.host = procfs::ReadHostFacts()}));
-    MountOn(*mounts, walk, "/sys", sysfs::Create(kernel->cpus()));
+    MountOn(*mounts, walk, "/sys", sysfs::Create({.cpus = kernel->cpus()}));
     for (const char* name : {"sh", "ls", "cat", "echo", "true", "sleep", "busybox", "find", "ps",
                              "head", "stat", "readlink", "grep", "wc", "mount", "df", "top"}) {
       (void)vfs::Symlink(walk, "program", std::string("/bin/") + name);
