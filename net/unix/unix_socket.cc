@@ -319,6 +319,8 @@ Result<size_t> UnixSocket::Send(const vfs::WalkContext& walk, mm::IoSequence& fr
   if (args.to != nullptr) return peer.connection ? Errno::kEISCONN : Errno::kEOPNOTSUPP;
   if (!peer.connection) return Errno::kENOTCONN;
   if (type() == SOCK_SEQPACKET) return SendMessage(walk, from, args, peer);
+  // A stream says EPIPE even when the peer left unread data; ECONNRESET stays for the next read.
+  if (peer.connection->closed(1 - peer.side)) return Errno::kEPIPE;
   return peer.connection->SendStream(peer.side, from, args.control);
 }
 

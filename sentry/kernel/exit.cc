@@ -47,7 +47,9 @@ void Task::KeepHostFigures() {
                                       std::memory_order_relaxed);
   group_->gone_major_faults.fetch_add(static_cast<int64_t>(figures.major_faults),
                                       std::memory_order_relaxed);
-  const int64_t rss_kb = static_cast<int64_t>(figures.resident * arch::kPageSize / 1024);
+  // Where the host counts pages in batches (Linux since 6.2), only statm is exact.
+  const uint64_t resident = std::max(figures.resident, mm_->Resident().resident);
+  const int64_t rss_kb = static_cast<int64_t>(resident * arch::kPageSize / 1024);
   if (rss_kb > group_->max_rss_kb.load(std::memory_order_relaxed)) {
     group_->max_rss_kb.store(rss_kb, std::memory_order_relaxed);
   }
