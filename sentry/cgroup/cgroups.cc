@@ -348,16 +348,20 @@ Result<RefPtr<Hierarchy>> Cgroups::Mount(const MountSpec& spec) {
     }
   }
   if (static_cast<int>(hierarchies_.size()) >= kMostHierarchies) return Errno::kENOSPC;
-  std::erase_if(hierarchies_, [&](const RefPtr<Hierarchy>& h) {
-    if (!(h->kinds & spec.kinds)) return false;
+  std::vector<RefPtr<Hierarchy>> kept;
+  for (RefPtr<Hierarchy>& h : hierarchies_) {
+    if (!(h->kinds & spec.kinds)) {
+      kept.push_back(std::move(h));
+      continue;
+    }
     for (int i = 0; i < kKinds; ++i) {
       if (of_kind_[i] == h.get()) of_kind_[i] = nullptr;
     }
     h->alive = false;
     h->root.Reset();
     --groups_;
-    return true;
-  });
+  }
+  hierarchies_ = std::move(kept);
   RefPtr<Hierarchy> made = NewHierarchy(spec.kinds, spec.name);
   made->root->clone_children = spec.clone_children;
   made->release_agent = spec.release_agent;

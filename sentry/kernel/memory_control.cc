@@ -149,7 +149,7 @@ void ResourceControl::OutOfMemory(cgroup::Group& group, std::vector<Space>& spac
         }
       }
     }
-    m.under_oom = true;
+    m.under_oom = disabled;  // else somebody dies now, and nobody waits
   }
   for (const auto& sink : signals) sink->Signal();
   if (disabled) return SetFrozen(group, true);

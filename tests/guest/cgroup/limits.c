@@ -156,6 +156,7 @@ static void test_memory_limit(void) {
   CHECK(took < 5);
   CHECK(number_at(group_path("memory", "memory.failcnt")) > 0);
   CHECK_EQ(field_of(group_path("memory", "memory.oom_control"), "oom_kill "), 1);
+  CHECK_EQ(field_of(group_path("memory", "memory.oom_control"), "under_oom "), 0);
   struct pollfd ready = {event, POLLIN, 0};
   CHECK_EQ(poll(&ready, 1, 1000), 1);
   CHECK_EQ(rmdir(group_path("memory", "")), 0);
