@@ -11,6 +11,9 @@
 // layer decides where it keeps what the host cannot: the gofer's mapped attributes), a directory of
 // a lower layer that is renamed has trusted.overlay.redirect, as with redirect_dir=on.
 //
+// The root of a fresh upper layer takes owner, mode and times of the topmost lower one, once (who
+// mounts the kernel's prepares the directory himself).
+//
 // A file that was opened for reading before it was copied up reads the upper file from then on:
 // unlike the kernel's, an old descriptor never shows stale content. (Memory mapped before the copy
 // keeps the lower file's pages.)

@@ -44,6 +44,29 @@ Result<RefPtr<vfs::Inode>> OverlayFs::LinksDirectory() {
   return root.Mkdir(ctx, kLinksName, 0700, {0, 0});
 }
 
+namespace {
+
+// The root of an upper layer that was made a moment ago gets what the merged root has to show,
+// once: what the guest makes of it later stays. A host without extended attributes cannot keep the
+// mark, nor owners that it does not know.
+Result<> PrepareUpperRoot(const vfs::OpContext& ctx, vfs::Inode& lower, vfs::Inode& upper) {
+  if (upper.GetXattr(ctx, kPrepared).ok()) return Ok();
+  const vfs::Attributes a = TRY(lower.GetAttr(ctx, vfs::kAttrAll));
+  vfs::SetAttributes to;
+  to.set = vfs::SetAttributes::kMode | vfs::SetAttributes::kUid | vfs::SetAttributes::kGid |
+           vfs::SetAttributes::kAtime | vfs::SetAttributes::kMtime;
+  to.mode = a.mode & vfs::kModeBits;
+  to.uid = a.uid;
+  to.gid = a.gid;
+  to.atime = a.atime;
+  to.mtime = a.mtime;
+  Result<> done = upper.SetAttr(ctx, to);
+  if (done.ok()) done = upper.SetXattr(ctx, kPrepared, "y", 0);
+  return !done.ok() && done.error() == Errno::kEOPNOTSUPP ? Ok() : done;
+}
+
+}  // namespace
+
 Result<RefPtr<vfs::FileSystem>> Create(const vfs::OpContext& ctx, const Options& options) {
   if (options.lower.empty()) return Errno::kEINVAL;
   Found root;
@@ -56,6 +79,7 @@ Result<RefPtr<vfs::FileSystem>> Create(const vfs::OpContext& ctx, const Options&
     RefPtr<vfs::Dentry> top = options.upper->root();
     if (!top || !top->inode()->IsDir()) return Errno::kENOTDIR;
     root.upper = RefPtr<vfs::Inode>(top->inode());
+    TRY(PrepareUpperRoot(ctx, *root.lowers[0], *root.upper));
   }
   RefPtr<OverlayFs> fs = MakeRef<OverlayFs>(ctx, options);
   fs->Start(fs->InodeFor(std::move(root), nullptr, {}));

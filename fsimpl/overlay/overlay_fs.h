@@ -16,6 +16,8 @@ class OverlayInode;
 
 inline constexpr std::string_view kOpaque = "trusted.overlay.opaque";
 inline constexpr std::string_view kRedirect = "trusted.overlay.redirect";
+// On the upper layer's root: it has the lower one's owner and mode. Ours alone.
+inline constexpr std::string_view kPrepared = "trusted.overlay.msentry-prepared";
 inline constexpr std::string_view kPrivatePrefix = "trusted.overlay.";
 // A directory in the upper layer's root that nobody sees. It holds the copies of files with several
 // lower names whose name in the upper layer was removed while lower ones are left.

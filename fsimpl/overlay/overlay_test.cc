@@ -67,6 +67,22 @@ TEST_F(OverlayTest, ShowsLowerAndCopiesOnWrite) {
   EXPECT_EQ(*sh().Get("/d/f"), "lower+upper");
 }
 
+TEST_F(OverlayTest, RootHasTheLowerOnesOwnerAndMode) {
+  ASSERT_TRUE(low.Chmod("/", 01750).ok());
+  ASSERT_TRUE(low.Chown("/", 7, 8).ok());
+  ASSERT_TRUE(up.Chown("/", 1000, 1000).ok());
+  Start();
+  vfs::Attributes root = *sh().Stat("/");
+  EXPECT_EQ(root.mode & 07777, 01750u);
+  EXPECT_EQ(root.uid, 7u);
+  EXPECT_EQ(root.gid, 8u);
+  ASSERT_TRUE(sh().Chmod("/", 0711).ok());
+  Start();  // on the same layers, as with --keep
+  root = *sh().Stat("/");
+  EXPECT_EQ(root.mode & 07777, 0711u) << "only once";
+  EXPECT_EQ(root.uid, 7u);
+}
+
 TEST_F(OverlayTest, RemovedNamesStayRemoved) {
   ASSERT_TRUE(low.Mkdir("/d").ok());
   ASSERT_TRUE(low.Put("/d/a", "a").ok());

@@ -311,5 +311,6 @@ E
     Case("signals_to_groups", r"""setsid bash -c 'trap "echo p; exit 0" TERM; (trap "echo c; exit 0" TERM; while :; do sleep 0.05; done) & sleep 0.3; kill 0; wait' | sort; setsid bash -c 'echo $(( $(ps -o sid= -p $$) == $$ ))'; (kill -INT $BASHPID; echo survived); echo $?"""),
     Case("su_and_passwords", r"""su -s /bin/sh -c 'id -un' daemon; echo $?; grep -c . /etc/shadow | grep -c '[1-9]'; getent passwd root""", needs=["su"], root_only=True),
     Case("file_ownership_as_root", r"""touch f; chown daemon:adm f; stat -c '%U:%G' f; chmod 4755 f; stat -c %a f; chown root f; stat -c '%a %U' f; mkdir d; chmod 2775 d; chgrp adm d; touch d/x; stat -c %G d/x; mknod n c 1 3 && stat -c '%F %t %T' n; setpriv --reuid daemon --regid daemon --clear-groups sh -c 'echo no > f' 2>/dev/null; echo $?""", root_only=True),
+    Case("root_directory", r"""stat -c '%u:%g %a' /; [ -w / ]; echo $?; [ "$(id -u)" = 0 ] || { touch /forbidden; echo $?; mkdir /forbidden; echo $?; } 2>&1"""),
     Case("file_permissions_as_user", r"""echo x > f; chmod 0 f; cat f 2>/dev/null; echo $?; chmod 200 f; echo y >> f; cat f 2>/dev/null; echo $?; chown root f 2>/dev/null; echo $?; touch /etc/forbidden 2>/dev/null; echo $?; mkdir d; chmod 555 d; touch d/x 2>/dev/null; echo $?; chmod 755 d; touch d/x; ls d; cat /etc/shadow 2>/dev/null; echo $?""", user_only=True),
 ]
