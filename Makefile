@@ -42,8 +42,9 @@ test: setup-test $(BUILD)/build.ninja
 	@cd $(BUILD) && ctest --output-on-failure -j $(JOBS) $(CTEST_ARGS)
 
 install: setup $(BUILD)/build.ninja
-	@cmake --build $(BUILD) -j $(JOBS)
-	@cmake --install $(BUILD) --prefix $(PREFIX)
+	@cmake --preset $(PRESET) -DCMAKE_INSTALL_PREFIX=$(abspath $(PREFIX))
+	@cmake --build $(BUILD) -j $(JOBS) --target msentry libmsentry_static libmsentry_shared
+	@cmake --install $(BUILD)
 
 format:
 	@git ls-files '*.cc' '*.h' '*.c' | xargs -r clang-format -i

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
 #include <cstdlib>
 #include <cstring>
 #include <iostream>
@@ -264,6 +265,10 @@ int Run(std::vector<std::string> args) {
   if (status.timed_out) {
     std::cerr << "msentry: killed: it ran longer than "
               << (o.timeout.empty() ? std::to_string(o.config.timeout_ms) + "ms" : o.timeout)
+              << std::endl;
+  } else if (status.out_of_memory && status.ShellCode() == 128 + SIGKILL) {
+    std::cerr << "msentry: killed: out of memory, its limit is "
+              << (o.memory.empty() ? std::to_string(o.config.memory_bytes) + " bytes" : o.memory)
               << std::endl;
   } else if (status.kind == ExitStatus::Kind::kFailed) {
     std::cerr << "msentry: " << status.message << std::endl;

@@ -155,6 +155,7 @@ int msentry_wait(msentry_sandbox* sandbox, struct msentry_status* status) {
   }
   status->code = s.code;
   status->timed_out = s.timed_out ? 1 : 0;
+  status->out_of_memory = s.out_of_memory ? 1 : 0;
   CopyText(s.message, status->message, sizeof status->message);
   return 0;
 }

@@ -23,6 +23,8 @@ void Config::InheritEnvironment() {
 namespace runtime {
 namespace {
 
+constexpr uint64_t kLeastMemory = 1 << 20;
+
 bool Fail(std::string* error, std::string text) {
   *error = std::move(text);
   return false;
@@ -41,6 +43,21 @@ bool RealPath(const std::string& path, std::string* out) {
 }
 
 bool HasNul(const std::string& text) { return text.find('\0') != std::string::npos; }
+
+// What hosts(5) takes; underscores too, which people use.
+bool IsHostName(const std::string& name) {
+  bool between = false;  // a letter or digit was there, and not a dot since
+  for (char c : name) {
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9')) {
+      between = true;
+    } else if ((c != '-' && c != '_' && c != '.') || !between) {
+      return false;
+    } else if (c == '.') {
+      between = false;
+    }
+  }
+  return between;
+}
 
 bool ConvertProgram(const Config& config, control::Config* out, std::string* error) {
   if (config.args.empty() || config.args[0].empty()) return Fail(error, "no program given");
@@ -71,8 +88,10 @@ bool ConvertIdentity(const Config& config, control::Config* out, std::string* er
     for (int i = 0; i < count; i++) user->add_groups(groups[i]);
   }
   std::string hostname = config.hostname.empty() ? "msentry" : config.hostname;
-  if (hostname.size() > 64 || HasNul(hostname))
-    return Fail(error, "host name longer than 64 bytes: " + hostname);
+  if (hostname.size() > 64) return Fail(error, "host name longer than 64 bytes: " + hostname);
+  if (!IsHostName(hostname)) {
+    return Fail(error, "not a host name (letters, digits and - _ . inside): " + hostname);
+  }
   out->set_hostname(hostname);
   out->set_host_uid(geteuid());
   out->set_host_gid(getegid());
@@ -188,6 +207,10 @@ bool ConvertConfig(const Config& config, control::Config* out, std::string* erro
   }
   if (config.pids == 0)
     return Fail(error, "a limit of no process at all leaves none for the program");
+  if (config.memory_bytes > 0 && config.memory_bytes < kLeastMemory) {
+    return Fail(error, "a memory limit of " + std::to_string(config.memory_bytes) +
+                           " bytes is too small: 1M at least");
+  }
   long host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
   if (config.cpus > static_cast<uint64_t>(host_cpus)) {
     return Fail(error, "more CPUs than the host's " + std::to_string(host_cpus) + ": " +

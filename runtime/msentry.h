@@ -152,6 +152,7 @@ struct ExitStatus {
   Kind kind = Kind::kFailed;
   int code = 125;
   bool timed_out = false;
+  bool out_of_memory = false;  // the memory limit ended a process, not necessarily the first
   std::string message;
 
   // What a shell makes of it: the status, 128 + signal, or 125, 126, 127.

@@ -39,6 +39,7 @@ struct msentry_status {
   enum msentry_end end;
   int code;          /* exit status, signal, or 125, 126, 127 */
   int timed_out;     /* 1 when the timeout ended it */
+  int out_of_memory; /* 1 when the memory limit ended a process */
   char message[256]; /* why it failed; else empty */
 };
 

@@ -235,6 +235,7 @@ void Sandbox::Impl::Take(const control::Event& event) {
       have_status = true;
       int wait_status = event.exited().wait_status();
       status.timed_out = event.exited().timed_out();
+      status.out_of_memory = event.exited().out_of_memory();
       status.kind =
           WIFSIGNALED(wait_status) ? ExitStatus::Kind::kSignaled : ExitStatus::Kind::kExited;
       status.code = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status);

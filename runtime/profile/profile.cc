@@ -1,13 +1,21 @@
 #include "runtime/profile/profile.h"
 
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <charconv>
-#include <fstream>
+#include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <sstream>
 #include <utility>
 
 #include "runtime/profile/text_format.h"
 #include "runtime/units.h"
+#include "sentry/base/scoped_fd.h"
 
 #ifndef MSENTRY_PROFILE_DIRECTORY
 #define MSENTRY_PROFILE_DIRECTORY "/usr/local/share/msentry/profiles"
@@ -16,6 +24,7 @@
 namespace msentry::profile {
 namespace {
 
+constexpr size_t kLargestFile = 1 << 20;
 constexpr uint32_t kDefaultMode = 01777;
 
 // What a field does with its value. Empty, or what is wrong with it.
@@ -184,6 +193,39 @@ std::string ReadProfile(const std::vector<Field>& fields, Profile* p) {
                 {"mounts", Message([p](const auto& c) { return ReadMount(c, &p->mounts); })}}});
 }
 
+// The file of a profile that is known by its name: where $MSENTRY_PROFILES says, else where this
+// program is installed or was built.
+std::string PathOf(const std::string& name) {
+  const std::string file = "/" + name + ".textproto";
+  if (const char* directory = getenv("MSENTRY_PROFILES")) return directory + file;
+  char self[PATH_MAX];
+  const ssize_t n = readlink("/proc/self/exe", self, sizeof self);
+  const std::string program(self, n > 0 ? static_cast<size_t>(n) : 0);
+  const std::string beside = program.substr(0, program.rfind('/') + 1);
+  for (const char* directory : {"../share/msentry/profiles", "../../../examples/profiles"}) {
+    std::string path = beside + directory + file;
+    if (!beside.empty() && access(path.c_str(), F_OK) == 0) return path;
+  }
+  return MSENTRY_PROFILE_DIRECTORY + file;
+}
+
+// An errno, 0 when `*text` is the whole file.
+int ReadWhole(const std::string& path, std::string* text) {
+  // A FIFO without a writer must not hold us up.
+  ScopedFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  struct stat st;
+  if (!fd || fstat(fd.get(), &st) != 0) return errno;
+  if (S_ISDIR(st.st_mode)) return EISDIR;
+  if (!S_ISREG(st.st_mode)) return EINVAL;
+  char buffer[4096];
+  ssize_t n;
+  while ((n = read(fd.get(), buffer, sizeof buffer)) > 0) {
+    text->append(buffer, static_cast<size_t>(n));
+    if (text->size() > kLargestFile) return EFBIG;
+  }
+  return n < 0 ? errno : 0;
+}
+
 }  // namespace
 
 std::string Parse(const std::string& name, std::string_view text, Profile* profile) {
@@ -195,16 +237,12 @@ std::string Parse(const std::string& name, std::string_view text, Profile* profi
 
 std::string Load(const std::string& name, Profile* profile) {
   std::string path = name;
-  if (name.find_first_of("./") == std::string::npos) {
-    const char* directory = getenv("MSENTRY_PROFILES");
-    path = std::string(directory != nullptr ? directory : MSENTRY_PROFILE_DIRECTORY) + "/" + name +
-           ".textproto";
+  if (name.find_first_of("./") == std::string::npos) path = PathOf(name);
+  std::string text;
+  if (int error = ReadWhole(path, &text); error != 0) {
+    return "no profile " + name + (path == name ? "" : " (" + path + ")") + ": " + strerror(error);
   }
-  std::ifstream file(path);
-  if (!file) return "no profile " + name + " (" + path + ")";
-  std::ostringstream text;
-  text << file.rdbuf();
-  return Parse(path, text.str(), profile);
+  return Parse(path, text, profile);
 }
 
 std::string Apply(const Profile& p, Config* config) {

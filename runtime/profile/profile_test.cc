@@ -1,5 +1,8 @@
 #include "runtime/profile/profile.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <fstream>
 #include <sstream>
 
@@ -55,7 +58,24 @@ TEST(ProfileTest, NamesTheLineOfAWrongField) {
   EXPECT_EQ(Parse("f", "mounts { destination: \"/a\" }", &p),
             "f:1: mounts: exactly one of bind, tmpfs and content is needed");
   EXPECT_EQ(Parse("f", "mounts {\n tmpfs { sice: \"1\" } }", &p), "f:2: no field sice in Tmpfs");
-  EXPECT_EQ(Load("no-such", &p).find("no profile no-such"), 0u);
+}
+
+TEST(ProfileTest, LoadsRegularFilesOnly) {
+  Profile p;
+  const std::string missing = Load("no-such", &p);
+  EXPECT_EQ(missing.find("no profile no-such (/"), 0u) << missing;
+  EXPECT_NE(missing.find("/no-such.textproto): No such file or directory"), missing.npos)
+      << missing;
+  EXPECT_EQ(Load("./no-such", &p), "no profile ./no-such: No such file or directory");
+  EXPECT_EQ(Load("/etc", &p), "no profile /etc: Is a directory");
+  EXPECT_EQ(Load("/dev/zero", &p), "no profile /dev/zero: Invalid argument");
+  const std::string path = testing::TempDir() + "profile-" + std::to_string(getpid());
+  ASSERT_EQ(mkfifo(path.c_str(), 0600), 0);
+  EXPECT_EQ(Load(path, &p), "no profile " + path + ": Invalid argument");
+  unlink(path.c_str());
+  std::ofstream(path) << std::string(2 << 20, '#');
+  EXPECT_EQ(Load(path, &p), "no profile " + path + ": File too large");
+  unlink(path.c_str());
 }
 
 TEST(ProfileTest, FillsAConfig) {

@@ -124,6 +124,12 @@ class Hider {
     }
   }
 
+  // The sandbox's own names instead of the host's. A file that somebody binds stays as it is.
+  void ReplaceNames() {
+    Replace("/etc/hostname", config_.hostname() + "\n");
+    Replace("/etc/hosts", HostsFile(config_.hostname()));
+  }
+
   // Homes are those of the host: in another root directory nobody's home is private to this
   // machine.
   void HideHomes() {
@@ -164,6 +170,15 @@ class Hider {
     // A directory stays to be found, empty: programs list or make things in it.
     Show show = S_ISDIR(st.st_mode) ? Show::kEmptyDirectory : Show::kAbsent;
     hidden_.push_back({.host_path = path, .show = show, .content = ""});
+  }
+  void Replace(const std::string& name, std::string content) {
+    const std::string path = root_ + name;
+    struct stat st;
+    if (lstat(path.c_str(), &st) != 0 || !S_ISREG(st.st_mode) || Shown(path)) return;
+    for (const control::Bind& bind : config_.binds()) {
+      if (IsInside(path, bind.source())) return;
+    }
+    hidden_.push_back({.host_path = path, .show = Show::kFile, .content = std::move(content)});
   }
   void HideInHome(const std::string& home) {
     for (const char* name : kSecretsOfAHome) Hide(home + "/" + name);
@@ -213,6 +228,16 @@ std::string LockPasswords(std::string_view shadow) {
   return out;
 }
 
+std::string HostsFile(std::string_view hostname) {
+  std::string out = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t";
+  out.append(hostname);
+  // The name without the domain too, as hosts(5) has it.
+  if (size_t dot = hostname.find('.'); dot != hostname.npos && dot != 0) {
+    out.append("\t").append(hostname.substr(0, dot));
+  }
+  return out.append("\n");
+}
+
 std::vector<gofer::HiddenPath> HiddenPaths(const control::Config& config) {
   Hider hider(config);
   // The writable layer must not appear below the read-only one, whatever is asked for, nor those of
@@ -231,6 +256,7 @@ std::vector<gofer::HiddenPath> HiddenPaths(const control::Config& config) {
   if (config.show_secrets()) return state;
   hider.HideSecrets();
   hider.HideHomes();
+  hider.ReplaceNames();
   std::vector<gofer::HiddenPath> all = hider.Take();
   all.insert(all.end(), state.begin(), state.end());
   return all;

@@ -15,4 +15,7 @@ std::vector<gofer::HiddenPath> HiddenPaths(const control::Config& config);
 // The text of a shadow(5) or gshadow(5) file with every password locked.
 std::string LockPasswords(std::string_view shadow);
 
+// hosts(5) of a sandbox of that name: the loopback is all its network.
+std::string HostsFile(std::string_view hostname);
+
 }  // namespace msentry::runtime

@@ -22,6 +22,13 @@ TEST(LockPasswordsTest, EveryPasswordIsReplacedAndTheRestStays) {
   EXPECT_EQ(LockPasswords(""), "");
 }
 
+TEST(HostsFileTest, HasLocalhostAndTheOwnName) {
+  EXPECT_EQ(HostsFile("box"),
+            "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+            "127.0.0.1\tbox\n");
+  EXPECT_TRUE(HostsFile("box.example.org").ends_with("\n127.0.0.1\tbox.example.org\tbox\n"));
+}
+
 class HiddenPathsTest : public testing::Test {
  protected:
   HiddenPathsTest() {

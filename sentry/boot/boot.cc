@@ -22,6 +22,7 @@
 #include "sentry/boot/crash.h"
 #include "sentry/boot/filter.h"
 #include "sentry/boot/mounts.h"
+#include "sentry/cgroup/cgroups.h"
 #include "sentry/kernel/kernel.h"
 #include "sentry/mm/host_proc.h"
 #include "sentry/sched/scheduler.h"
@@ -102,13 +103,21 @@ class Sentry {
     scheduler_->Run();
     if (console_) console_->Drain();
     p9::Settle();
-    if (!failed_) client_.SendExited(kernel_->init_status());
+    if (!failed_) client_.SendExited(kernel_->init_status(), OutOfMemory());
     // The gofer takes its private mounts down while the kernel takes ours and the stubs.
     shutdown(gofer_number_, SHUT_RDWR);
     return 0;
   }
 
  private:
+  bool OutOfMemory() {
+    cgroup::Cgroups& cgroups = kernel_->cgroups();
+    RefPtr<cgroup::Hierarchy> memory = cgroups.HierarchyOf(cgroup::Kind::kMemory);
+    if (!memory) return false;
+    RefPtr<cgroup::Group> group = cgroups.SandboxGroup(*memory);
+    MutexLock lock(cgroups.mutex());
+    return group->memory.oom_kills > 0;
+  }
   bool Fail(const std::string& what) {
     client_.SendFailed(what, kOwnFailure);
     failed_ = true;

@@ -29,9 +29,10 @@ void ClientChannel::SendStarted() {
   Send(event);
 }
 
-void ClientChannel::SendExited(int wait_status) {
+void ClientChannel::SendExited(int wait_status, bool out_of_memory) {
   control::Event event;
   event.mutable_exited()->set_wait_status(wait_status);
+  event.mutable_exited()->set_out_of_memory(out_of_memory);
   Send(event);
 }
 

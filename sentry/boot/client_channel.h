@@ -18,7 +18,8 @@ class ClientChannel {
   // Any thread, also before Serve(). A client that is gone does not hear it.
   void SendFailed(const std::string& message, int exit_code);
   void SendStarted();
-  void SendExited(int wait_status);
+  // `out_of_memory`: the sandbox's memory limit ended a process.
+  void SendExited(int wait_status, bool out_of_memory);
 
   // Starts a fiber that hands every request to `handler`, and calls `gone` once when the client
   // closes or talks nonsense.

@@ -146,7 +146,7 @@ class CliTest(unittest.TestCase):
             (["--cpus", "100000"], ["100000"]), (["--user", "no-such-user"], ["no-such-user"]), (["--env", "=x"], ["--env"]),
             (["--rootfs", "/no/such"], ["/no/such"]), (["--rootfs", "/etc/passwd"], ["/etc/passwd"]), (["--cwd", "/no/such"], ["/no/such"]),
             (["--keep", "/no/such/parent"], ["/no/such/parent"]), (["--log", "/no/such/log"], ["/no/such/log"]), (["--pids", "0"], ["no process"]),
-            (["--hostname", "x" * 65], ["host name"]), (["--platform-gate", "odd"], ["odd"]),
+            (["--hostname", "x" * 65], ["host name"]), (["--hostname", "a b/.."], ["a b/.."]), (["--memory", "1K"], ["too small", "1024"]), (["--platform-gate", "odd"], ["odd"]),
         ]:
             with self.subTest(options):
                 self.expect_failure(self.run_msentry(*options, program=["/bin/true"]), 125, *words)
@@ -182,6 +182,21 @@ class CliTest(unittest.TestCase):
         script = "python3 -c 'x = []\nwhile True: x.append(bytearray(1 << 20))'; echo $?; dmesg | grep -c 'Memory cgroup out of memory: Kill process'"
         result = self.run_msentry("--memory", "96M", "--user", "0", program=["/bin/sh", "-c", script])
         self.expect_output(result, "137\n1\n")
+        result = self.run_msentry("--memory", "96M", program=["/usr/bin/python3", "-c", "x = []\nwhile True: x.append(bytearray(1 << 20))"])
+        self.expect_failure(result, 137, "out of memory", "96M")
+        self.assertEqual(self.run_msentry(program=["/bin/sh", "-c", "kill -9 $$"]).stderr, "")
+
+    def test_the_host_name_resolves(self):
+        script = "cat /etc/hostname; getent hosts box | tr -s ' '; getent hosts localhost | wc -l; stat -c '%u %a' /etc/hosts; wc -l < /etc/hosts"
+        st = os.stat("/etc/hosts")
+        result = self.run_msentry("--hostname", "box.example", program=["/bin/sh", "-c", script])
+        self.expect_output(result, f"box.example\n127.0.0.1 box.example box\n1\n{st.st_uid} {st.st_mode & 0o7777:o}\n3\n")
+        hosts = os.path.join(self.directory, "hosts")
+        with open(hosts, "w") as f:
+            f.write("127.0.0.1 other\n")
+        self.expect_output(self.run_msentry("--bind", f"{hosts}:/etc/hosts", program=["/bin/cat", "/etc/hosts"]), "127.0.0.1 other\n")
+        with open("/etc/hosts") as f:
+            self.expect_output(self.run_msentry("--show", "/etc/hosts", program=["/bin/cat", "/etc/hosts"]), f.read())
 
     def test_a_fraction_of_a_cpu_is_a_quota(self):
         script = "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us; nproc; cat /sys/fs/cgroup/pids/pids.max"
