@@ -6,7 +6,10 @@
 All runtimes take turns within each round, so that a drift of the machine's speed hits them alike; the
 figures are medians over the rounds, the ratios are to native. Needs a quiet machine: it says so when
 it is not. Prints a table, the geometric means, the time of a whole /bin/true, and what an idle sandbox
-holds and burns. --json FILE keeps every figure.
+holds and burns. --json FILE keeps every figure. On a machine that is quiet for a short while only:
+
+    bench/run.py --merge FILE --starts 0 OPERATION ...     one group of operations at a time
+    bench/run.py --merge FILE --rounds 0                    the rest, and the table of all
 """
 import argparse
 import json
@@ -79,6 +82,15 @@ def measure_operations(runtimes, args, scratch):
                 except ValueError:
                     print(f"bench: {runtime.name}: odd line: {line}", file=sys.stderr)
     return figures
+
+
+def merge(path, figures):
+    """`figures` with those of an earlier run, which they replace where both have an operation."""
+    if not path or not os.path.exists(path):
+        return figures
+    with open(path) as f:
+        earlier = json.load(f)["ns"]
+    return {name: {**earlier.get(name, {}), **ours} for name, ours in figures.items()}
 
 
 def geometric_mean(values):
@@ -192,6 +204,7 @@ def main():
     parser.add_argument("--milliseconds", type=int, default=100, help="per measurement")
     parser.add_argument("--starts", type=int, default=11, help="times /bin/true is started; 0: not at all")
     parser.add_argument("--json", help="write every figure to this file")
+    parser.add_argument("--merge", help="the same, with what the file holds already")
     parser.add_argument("operations", nargs="*")
     args = parser.parse_args()
 
@@ -201,7 +214,7 @@ def main():
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR", ROOT), prefix="bench.") as scratch, \
             tempfile.TemporaryDirectory(prefix="msentry-bench-") as state_dir:
         runtimes = find_runtimes(args, state_dir)
-        figures = measure_operations(runtimes, args, scratch)
+        figures = merge(args.merge, measure_operations(runtimes, args, scratch))
         ratios = print_table(runtimes, figures)
         starts = measure_start(runtimes, args.starts) if args.starts else {}
         idle = {r.name: measure_idle(r) for r in runtimes if r.name not in ("native", "runsc")} if args.starts else {}
@@ -209,8 +222,8 @@ def main():
         print(f"{name}: /bin/true from start to exit {seconds * 1000:.1f} ms")
     for name, (mib, cpu) in idle.items():
         print(f"{name}: an idle sandbox holds {mib:.1f} MiB (proportional), burns {cpu:.2f} s of CPU in 3 s")
-    if args.json:
-        with open(args.json, "w") as f:
+    if args.json or args.merge:
+        with open(args.json or args.merge, "w") as f:
             json.dump({"ns": figures, "ratios": ratios, "start_s": starts, "idle": idle}, f, indent=1)
 
 

@@ -153,6 +153,10 @@ class GuestThread {
   virtual std::span<std::byte> BeginBulk(uint64_t address, size_t length, Direction direction) = 0;
   virtual Result<> FinishBulk(size_t bytes) = 0;
 
+  // The current call is about to wait for something: the guest's thread need not keep a CPU busy in
+  // expectation of its result.
+  virtual void ExpectLongWait() {}
+
   // Makes the current or next Switch return kInterrupted soon (any thread). Idempotent.
   virtual void Interrupt() = 0;
   // CPU time this thread used in guest code, nanoseconds.

@@ -11,6 +11,7 @@
 #include "platform/systrap/platform_impl.h"
 #include "platform/systrap/xstate.h"
 #include "sentry/base/log.h"
+#include "sentry/sched/spin_hint.h"
 
 namespace msentry::systrap {
 namespace {
@@ -109,6 +110,7 @@ void Thread::GiveBall() { __atomic_store_n(&slot_->state, kReply, __ATOMIC_SEQ_C
 
 void Thread::WakeStub() {
   if (__atomic_load_n(&slot_->sleeping, __ATOMIC_SEQ_CST)) {
+    sched::NoteWake(static_cast<int>(__atomic_load_n(&slot_->cpu, __ATOMIC_RELAXED)));
     syscall(SYS_futex, &slot_->state, FUTEX_WAKE, 1, nullptr, nullptr, 0);
   }
 }
@@ -123,6 +125,15 @@ bool Thread::Run(uint32_t count, After after) {
   gone_ = true;
   space_->Kill();
   return false;
+}
+
+// Run() for operations in the middle of a call. Whatever else the fiber is told meanwhile (a futex
+// it has queued for was woken) took its token from Park(): it is left again, and the caller, who
+// looks at its condition in a loop, looks once too often.
+bool Thread::RunOps(uint32_t count) {
+  const bool there = Run(count, kReport);
+  if (sched::Fiber* fiber = sched::CurrentFiber()) sched::Unpark(fiber);
+  return there;
 }
 
 platform::Event Thread::Broken(const char* what) {
@@ -297,7 +308,7 @@ Result<> Thread::ExecuteSeized(const Op& op) {
   Announce(op, -1, calls);
   bool announced = !calls.empty();
   if (announced) platform_.keeper().Expect(this, std::move(calls));
-  bool there = Run(1, kReport);
+  bool there = RunOps(1);
   if (announced) platform_.keeper().Forget(this);
   if (!there) return Errno::kESRCH;
   TRY(ReadDone());
@@ -327,7 +338,7 @@ Result<int64_t> Thread::ExecuteSome(std::span<const Op> ops) {
   }
   CHECK(count + ops.size() <= kMaxOps);
   for (const Op& op : ops) out[count++] = op;
-  if (!Run(static_cast<uint32_t>(count), kReport)) return Errno::kESRCH;
+  if (!RunOps(static_cast<uint32_t>(count))) return Errno::kESRCH;
   return ReadDone();
 }
 
@@ -414,6 +425,8 @@ Result<> Thread::ResetFpu() {
   PutFpu(InitialXstate());
   return Ok();
 }
+
+void Thread::ExpectLongWait() { __atomic_store_n(&slot_->doze, 1u, __ATOMIC_RELAXED); }
 
 void Thread::Interrupt() {
   if (interrupt_.exchange(true, std::memory_order_seq_cst)) return;

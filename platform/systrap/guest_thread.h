@@ -41,6 +41,7 @@ class Thread final : public platform::GuestThread {
   Result<size_t> CopyOut(uint64_t address, std::span<const std::byte> in) override;
   std::span<std::byte> BeginBulk(uint64_t address, size_t length, Direction direction) override;
   Result<> FinishBulk(size_t bytes) override;
+  void ExpectLongWait() override;
   void Interrupt() override;
   int64_t cpu_time_ns() override;
   void PublishIdentity(const platform::Identity& identity) override;
@@ -78,6 +79,7 @@ class Thread final : public platform::GuestThread {
   // Gives the ball to the stub with `count` operations in the slot and waits until it is back.
   // False: the thread is gone.
   bool Run(uint32_t count, After after);
+  bool RunOps(uint32_t count);
   void Prepare(uint32_t count, After after);
   void WakeStub();
   // guest_clone.cc
@@ -104,6 +106,10 @@ class Thread final : public platform::GuestThread {
   bool Deferred(uint64_t address, size_t length) const;
   void Flushed();  // the deferred operations have been handed to the stub
   bool Flush();    // and are done
+  bool StubIsAwake() const;
+  Result<size_t> CopyInByStub(uint64_t address, std::span<std::byte> out);
+  void Defer(uint64_t address, uint64_t offset, size_t bytes);
+  void TakeBulkWindow();
   // guest_patch.cc
   void ConsiderPatch(const arch::Registers& registers);
   // With the layout lock held.

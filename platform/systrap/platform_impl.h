@@ -39,6 +39,8 @@ class SystrapPlatform final : public platform::Platform, public sched::SpinSourc
   Keeper& keeper() { return *keeper_; }
   SlotStore& slots() { return slots_; }
   bool strict() const { return options_.strict_gate; }
+  // Stubs wait a while for an answer before they sleep.
+  bool stubs_spin() const { return control_->get()->spin != 0; }
 
   // The run list: threads whose stub has the ball. BeginRun gives it.
   void BeginRun(Thread* thread);
@@ -54,6 +56,7 @@ class SystrapPlatform final : public platform::Platform, public sched::SpinSourc
   Result<> Init(std::string* why);
   void List(Thread* thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(run_mutex_);
   void Unlist(Thread* thread) ABSL_EXCLUSIVE_LOCKS_REQUIRED(run_mutex_);
+  void CountRunning() ABSL_EXCLUSIVE_LOCKS_REQUIRED(run_mutex_);
   Result<NewSpace> ForkZygote();
   void Refill();
 
@@ -75,6 +78,9 @@ class SystrapPlatform final : public platform::Platform, public sched::SpinSourc
   Mutex run_mutex_;
   std::vector<Thread*> running_ ABSL_GUARDED_BY(run_mutex_);
   std::atomic<int> running_count_{0};
+  int worker_cpu_ ABSL_GUARDED_BY(run_mutex_) = 0;    // what the control page says
+  bool crowded_ ABSL_GUARDED_BY(run_mutex_) = false;  // what the control page says
+  int cpus_ = 1;                                      // set before anything runs
 };
 
 }  // namespace msentry::systrap

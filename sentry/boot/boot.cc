@@ -139,7 +139,7 @@ class Sentry {
     facts_.hidden_flags.assign(config_.hidden_cpu_flags().begin(),
                                config_.hidden_cpu_flags().end());
     auto scheduler = sched::Scheduler::Create(
-        {.workers = std::clamp(cpus, 2, 8), .spin_ns = cpus > 1 ? 5000 : 0});
+        {.workers = std::clamp(cpus, 2, 8), .spin_ns = cpus > 1 ? 50'000 : 0});
     if (!scheduler.ok()) return Check("scheduler", scheduler.error());
     scheduler_ = std::move(scheduler).value();
     if (!WrapStdio()) return false;

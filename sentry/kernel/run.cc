@@ -146,6 +146,7 @@ Task::Wake Task::ParkFor(int64_t deadline_ns, uint32_t interrupting) {
     parked_for_.store(0, std::memory_order_relaxed);
     return Wake::kInterrupted;
   }
+  if (thread_) thread_->ExpectLongWait();
   StopCharging();
   kernel_.running_.fetch_sub(1, std::memory_order_relaxed);
   voluntary_switches_.fetch_add(1, std::memory_order_relaxed);

@@ -1,5 +1,7 @@
 #include "sentry/sched/core.h"
 
+#include "sentry/sched/spin_hint.h"
+
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -18,12 +20,6 @@ thread_local Worker* current_worker = nullptr;
 // Owner-only counters: no locked instruction.
 void Count(std::atomic<uint64_t>& counter) {
   counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-}
-
-int UsableCpus() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof(set), &set) != 0) return 1;
-  return CPU_COUNT(&set);
 }
 
 void Signal(int event_fd) {
@@ -62,7 +58,12 @@ Fiber* FiberList::Pop() {
   return fiber;
 }
 
-Core::Core(const Scheduler::Options& options) : options_(options), cpus_(UsableCpus()) {}
+Core::Core(const Scheduler::Options& options) : options_(options) {
+  CPU_ZERO(&allowed_cpus_);
+  if (sched_getaffinity(0, sizeof(allowed_cpus_), &allowed_cpus_) == 0) {
+    cpus_ = CPU_COUNT(&allowed_cpus_);
+  }
+}
 Core::~Core() = default;
 
 Result<std::unique_ptr<Core>> Core::Create(const Scheduler::Options& options) {
@@ -146,13 +147,22 @@ Fiber* Core::Next(Worker& worker) {
     ++worker.passes;
     if (worker.passes % 8 == 0) FireTimers();
     if (worker.passes % 64 == 0) WaitForEvents(worker, 0);
-    if (source_ != nullptr && source_->Running() > 0 && TryTakeRole()) {
+    const bool polled = source_ != nullptr && source_->Running() > 0 && TryTakeRole();
+    if (polled) {
+      Disarm();
       PollSlots(worker);
       if (!HaveWork(worker)) Spin(worker);
-      CoverGuests(worker);
-      ReleaseRole(worker);
+      // With work at hand we will be back soon: see core.h.
+      if (!HaveWork(worker)) CoverGuests(worker);
+      role_.store(false, std::memory_order_seq_cst);
     }
     if (Fiber* fiber = TakeNext(worker)) return fiber;
+    // Work that another worker took, or a guest thread that was started by one which found the role
+    // taken: in both cases nobody else looks after the slots.
+    // So they do when a worker that could not take the role has taken the doorbell's event.
+    const bool look_again =
+        rung_.load(std::memory_order_seq_cst) || !armed_.load(std::memory_order_seq_cst);
+    if (polled && look_again && source_->Running() > 0) continue;
     Sleep(worker);
   }
 }
@@ -178,10 +188,9 @@ Fiber* Core::TakeNext(Worker& worker) {
   // In turn: what the slots brought goes behind what waits already.
   if (queued_.load(std::memory_order_seq_cst) == 0) {
     if (Fiber* fiber = worker.batch.Pop()) {
-      if (!worker.batch.empty()) {
-        while (Fiber* more = worker.batch.Pop()) Push(more);
-        WakeOne();
-      }
+      const bool more = !worker.batch.empty();
+      while (Fiber* next = worker.batch.Pop()) Push(next);
+      if (more) WakeForRest(worker);
       return fiber;
     }
   } else {
@@ -194,8 +203,25 @@ Fiber* Core::TakeNext(Worker& worker) {
     fiber = queue_.Pop();
     if (fiber != nullptr) more = queued_.fetch_sub(1, std::memory_order_seq_cst) > 1;
   }
-  if (more) WakeOne();
+  if (more) {
+    WakeForRest(worker);
+  } else {
+    worker.left_behind = 0;
+  }
   return fiber;
+}
+
+// What stays on the queue is taken by this worker within a microsecond or so; waking another costs
+// more than that, and where no CPU is idle it takes one from a guest thread. So only when there is
+// a CPU for it, or when the queue does not get empty.
+void Core::WakeForRest(Worker& worker) {
+  constexpr int kPatience = 4;
+  const int guests = source_ != nullptr ? source_->Running() : 0;
+  const int awake = static_cast<int>(workers_.size()) - sleepers_.load(std::memory_order_relaxed);
+  if (guests + awake < cpus_ || ++worker.left_behind >= kPatience) {
+    worker.left_behind = 0;
+    WakeOne();
+  }
 }
 
 void Core::WakeOne() {
@@ -237,11 +263,60 @@ void Core::ReleaseRole(Worker& worker) {
   }
 }
 
+void Core::Disarm() {
+  // On one CPU stubs do not wait before they sleep, so each of them has to ring.
+  if (!SpinningHelps() || !armed_.load(std::memory_order_relaxed)) return;
+  armed_.store(false, std::memory_order_seq_cst);
+  source_->SetDoorbellArmed(false);
+}
+
 void Core::CoverGuests(Worker& worker) {
   if (armed_.load(std::memory_order_relaxed) || source_->Running() == 0) return;
   armed_.store(true, std::memory_order_seq_cst);
   source_->SetDoorbellArmed(true);
   PollSlots(worker);
+}
+
+// A guest thread that calls again at once is answered without leaving the fiber. One time in eight
+// the worker goes round its loop all the same, which looks after timers and host fds.
+bool Core::PollBriefly(Fiber& fiber) {
+  constexpr int kPolls = 32;
+  if (source_ == nullptr || !SpinningHelps() || contended_.load(std::memory_order_relaxed))
+    return false;
+  Worker& worker = *CurrentWorker();
+  if (++worker.parks % 8 == 0 || queued_.load(std::memory_order_relaxed) > 0 ||
+      source_->Running() == 0 || !TryTakeRole()) {
+    return false;
+  }
+  Disarm();
+  for (int i = 0; i < kPolls && !HaveWork(worker) && !fiber.HasToken(); ++i) {
+    PollSlots(worker);
+    __builtin_ia32_pause();
+  }
+  // Unarmed: this worker goes on, or goes round its loop.
+  role_.store(false, std::memory_order_seq_cst);
+  while (Fiber* other = worker.batch.Pop()) Push(other);
+  return fiber.HasToken();
+}
+
+void Core::NoteWake(Worker& worker, int cpu) {
+  // Moving costs about as much as a few wake-ups.
+  constexpr int64_t kBetweenMoves = 1'000'000;
+  const bool crowded = source_ != nullptr && source_->Running() >= cpus_;
+  if (!crowded && cpu != sched_getcpu()) return;
+  const int64_t now = NowNs();
+  if (crowded || !SpinningHelps() || now - worker.moved_ns < kBetweenMoves || cpu < 0 ||
+      cpu >= CPU_SETSIZE) {
+    worker.crowded_wake = true;
+    return;
+  }
+  worker.moved_ns = now;
+  cpu_set_t others = allowed_cpus_;
+  CPU_CLR(cpu, &others);
+  // A host that forbids it costs us speed only.
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof(others), &others) != 0) {
+    worker.crowded_wake = true;
+  }
 }
 
 void Core::PollSlots(Worker& worker) {
@@ -257,8 +332,7 @@ bool Core::HaveWork(const Worker& worker) const {
 }
 
 bool Core::MaySpin() {
-  // Spinning pays only when a CPU would be idle otherwise.
-  if (options_.spin_ns <= 0 || cpus_ < 2 || source_->Running() >= cpus_) return false;
+  if (!SpinningHelps() || Contended()) return false;
   int skip = skip_spins_.load(std::memory_order_relaxed);
   if (skip > 0) {
     skip_spins_.store(skip - 1, std::memory_order_relaxed);
@@ -270,10 +344,6 @@ bool Core::MaySpin() {
 void Core::Spin(Worker& worker) {
   if (!MaySpin()) return;
   Count(worker.spins);
-  if (armed_.load(std::memory_order_relaxed)) {
-    armed_.store(false, std::memory_order_seq_cst);
-    source_->SetDoorbellArmed(false);
-  }
   spinning_.store(true, std::memory_order_seq_cst);
   bool paid = SpinOnce(worker);
   spinning_.store(false, std::memory_order_seq_cst);
@@ -282,14 +352,40 @@ void Core::Spin(Worker& worker) {
     Count(worker.spins_paid);
     return;
   }
-  // After four failures in a row, longer and longer periods without (up to 64 of them).
+  // After four failures in a row, longer and longer periods without (up to 32 of them).
   int failed = failed_spins_.load(std::memory_order_relaxed) + 1;
   failed_spins_.store(failed, std::memory_order_relaxed);
-  if (failed >= 4) skip_spins_.store(1 << std::min(failed - 4, 6), std::memory_order_relaxed);
+  if (failed >= 4) skip_spins_.store(1 << std::min(failed - 4, 5), std::memory_order_relaxed);
+}
+
+// Other processes want our CPUs: one that spins is put off for a slice (3 ms) just when it is
+// needed, one that sleeps is let in when it wakes.
+bool Core::Contended() {
+  if (!contended_.load(std::memory_order_relaxed)) return false;
+  if (NowNs() < contended_until_.load(std::memory_order_relaxed)) return true;
+  contended_.store(false, std::memory_order_relaxed);
+  return false;
+}
+
+// The longer, the sooner it happens again.
+void Core::NoteContention(int64_t now) {
+  constexpr int64_t kShortest = 10'000'000, kLongest = 1'000'000'000;
+  const int64_t until = contended_until_.load(std::memory_order_relaxed);
+  const int64_t last = contention_ns_.load(std::memory_order_relaxed);
+  const int64_t length =
+      now - until < 2 * kLongest ? std::clamp(2 * last, kShortest, kLongest) : kShortest;
+  contention_ns_.store(length, std::memory_order_relaxed);
+  contended_until_.store(now + length, std::memory_order_relaxed);
+  contended_.store(true, std::memory_order_relaxed);
 }
 
 bool Core::SpinOnce(Worker& worker) {
-  int64_t start = 0;
+  constexpr int64_t kGap = 200'000;  // between two looks at the clock: we did not run
+  constexpr int64_t kCrowdedSpinNs = 1500;
+
+  // No sched_yield() in between: since 6.18 the host takes a whole slice (3 ms) for it.
+  const int64_t budget = worker.crowded_wake ? kCrowdedSpinNs : options_.spin_ns;
+  int64_t start = 0, last = 0;
   for (;;) {
     for (int i = 0; i < 16; ++i) {
       PollSlots(worker);
@@ -297,8 +393,13 @@ bool Core::SpinOnce(Worker& worker) {
       __builtin_ia32_pause();
     }
     int64_t now = NowNs();
-    if (start == 0) start = now;
-    if (now - start >= options_.spin_ns || now >= next_deadline_.load(std::memory_order_relaxed)) {
+    if (start == 0) start = last = now;
+    if (now - last > kGap) {
+      NoteContention(now);
+      return false;
+    }
+    last = now;
+    if (now - start >= budget || now >= next_deadline_.load(std::memory_order_relaxed)) {
       return false;
     }
     if (stopping_.load(std::memory_order_relaxed) || source_->Running() == 0) return false;
@@ -316,6 +417,7 @@ void Core::Sleep(Worker& worker) {
   }
   int64_t deadline = ChooseDeadline();
   Count(worker.sleeps);
+  worker.crowded_wake = false;
   int64_t before = NowNs();
   WaitForEvents(worker, deadline);
   sleepers_.fetch_sub(1, std::memory_order_seq_cst);
@@ -393,3 +495,11 @@ Scheduler::Stats Core::stats() const {
 }
 
 }  // namespace msentry::sched::internal
+
+namespace msentry::sched {
+
+void NoteWake(int cpu) {
+  if (internal::Worker* worker = internal::CurrentWorker()) worker->core.NoteWake(*worker, cpu);
+}
+
+}  // namespace msentry::sched

@@ -3,23 +3,29 @@
 // A worker loops: look at the slots, take a fiber, run it until it parks; nothing to do: sleep.
 //
 // Looking at the slots (SpinSource::Poll) needs the *role*, a try-lock; whoever has it may spin.
-// `armed` tells the stubs that nobody spins, so that a request must ring the doorbell. Invariant:
-//   role free  =>  armed, or no guest thread runs
-// Whoever is about to release the role arms and scans again when guest threads run; a guest thread
-// that starts while the holder releases is seen by the check after the release (both sides are
-// sequentially consistent). `rung` is a ring of the doorbell that no scan has followed yet: the
-// worker that took the event out of epoll may find the role held by one whose scan was too early,
-// so the same check after the release looks at it. So when exactly one guest thread runs, its call
-// costs one scan by the spinning worker: no arming, no other worker.
+// `armed` tells the stubs that no worker is awake, so that a request must ring the doorbell.
+// Invariant:
+//   all workers sleep  =>  armed, or no guest thread runs
+// Whoever has the role and finds nothing to do arms and scans again before it gives the role up.
+// One that found work gives the role up unarmed: it looks again before it sleeps. A guest thread is
+// started by a worker, which looks at the slots afterwards, unless the role is taken; the holder
+// then sees that guest thread when it looks once more after it has given the role up (both sides
+// are sequentially consistent). A fiber that keeps its worker for long says so (ExpectDelay), which
+// arms. In case one does not, a stub that has spun in vain rings whether armed or not. So a call
+// costs one scan by the spinning worker: no arming, no other worker. `rung` is a ring of the
+// doorbell that no scan has followed yet: the worker that took the event out of epoll may find the
+// role held by one whose scan was too early, who looks at `rung` after it has given the role up.
 //
 // Idle workers all sleep in one epoll_wait; the kernel wakes the last that went to sleep, so the
 // work stays on a warm worker. A sleeper waits until the earliest timer only if no other sleeper's
-// timeout is as early. A worker that leaves fibers on the queue wakes another one, if none spins
-// and no wake-up is under way; Unpark() from within a worker never does so itself, since that
-// worker comes by the queue soon.
+// timeout is as early. A worker that leaves fibers on the queue wakes another one if there is a CPU
+// for it (WakeForRest), if none spins and no wake-up is under way; Unpark() from within a worker
+// never does so itself, since that worker comes by the queue soon.
 //
 // Locks: timer mutex -> queue mutex. Nothing else is taken under them; no callback runs under them.
 #pragma once
+
+#include <sched.h>
 
 #include <atomic>
 #include <memory>
@@ -56,8 +62,12 @@ struct Worker {
   Context context;
   Fiber* fiber = nullptr;
   AfterSwitch after = AfterSwitch::kPark;
-  FiberList batch;       // found by Poll(), not yet on the shared queue
-  bool polling = false;  // inside Poll()
+  FiberList batch;            // found by Poll(), not yet on the shared queue
+  bool polling = false;       // inside Poll()
+  bool crowded_wake = false;  // see NoteWake; until it sleeps
+  int64_t moved_ns = 0;       // when it last chose its CPUs
+  uint64_t parks = 0;
+  int left_behind = 0;  // how often in a row it left fibers on the queue
   uint64_t passes = 0;
   // Counters for stats(): written by the owner only.
   std::atomic<uint64_t> switches{0}, sleeps{0}, wakes{0}, spins{0}, spins_paid{0};
@@ -93,6 +103,9 @@ class Core {
     return queued_.load(std::memory_order_relaxed) == 0 &&
            (source_ == nullptr || source_->Running() == 0);
   }
+  // The current fiber is about to park. True: it has been unparked already.
+  bool PollBriefly(Fiber& fiber);
+  void NoteWake(Worker& worker, int cpu);  // see spin_hint.h
 
   // A node that is queued already moves. Any thread.
   void Arm(TimerNode* node, int64_t deadline_ns);
@@ -119,15 +132,21 @@ class Core {
   Fiber* TakeNext(Worker& worker);
   void Push(Fiber* fiber);
 
-  // Slots: all with the role held, except ReleaseRole's end.
+  void WakeForRest(Worker& worker);
+
+  // Slots: all with the role held.
   bool TryTakeRole();
-  void ReleaseRole(Worker& worker);
+  void ReleaseRole(Worker& worker);  // armed
+  void Disarm();
   void PollSlots(Worker& worker);
   void CoverGuests(Worker& worker);
   bool HaveWork(const Worker& worker) const;
   void Spin(Worker& worker);
   bool SpinOnce(Worker& worker);
   bool MaySpin();
+  bool Contended();
+  void NoteContention(int64_t now);
+  bool SpinningHelps() const { return options_.spin_ns > 0 && cpus_ > 1; }
 
   void Sleep(Worker& worker);
   void WaitForEvents(Worker& worker, int64_t deadline_ns);
@@ -137,6 +156,7 @@ class Core {
 
   const Scheduler::Options options_;
   Scheduler* owner_ = nullptr;
+  cpu_set_t allowed_cpus_;
   int cpus_ = 1;
   ScopedFd epoll_, doorbell_, wake_fd_;
   SpinSource* source_ = nullptr;  // set before Run()
@@ -154,6 +174,8 @@ class Core {
   // Spin adaptation, role holder's (atomics because the role passes between workers).
   std::atomic<int> failed_spins_{0};  // in a row
   std::atomic<int> skip_spins_{0};    // idle periods still to pass without spinning
+  std::atomic<bool> contended_{false};
+  std::atomic<int64_t> contended_until_{0}, contention_ns_{0};
 
   Mutex queue_mutex_;
   FiberList queue_ ABSL_GUARDED_BY(queue_mutex_);

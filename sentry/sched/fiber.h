@@ -71,6 +71,8 @@ class Fiber {
     return word_.fetch_and(~mask, std::memory_order_acq_rel) & mask;
   }
 
+  bool HasToken() const { return word_.load(std::memory_order_acquire) & kToken; }
+
   void RunBody();
 
   internal::Core& core;

@@ -29,6 +29,10 @@ ParkResult Park(int64_t deadline_ns) {
   Fiber* fiber = CurrentFiber();
   CHECK(fiber != nullptr);
   if (fiber->TakeBits(Fiber::kToken)) return ParkResult::kUnparked;
+  if (deadline_ns == kNever && fiber->core.PollBriefly(*fiber)) {
+    fiber->TakeBits(Fiber::kToken);
+    return ParkResult::kUnparked;
+  }
   if (deadline_ns != kNever) {
     if (deadline_ns <= NowNs()) return ParkResult::kTimedOut;
     fiber->core.Arm(&fiber->park_timer, deadline_ns);

@@ -10,6 +10,10 @@
 //   stub posts a request:   (R1) state = kRequest     (R2) if (control.armed) write(doorbell)
 //   poller goes to sleep:   (P1) control.armed = 1    (P2) look at the state of every slot
 //     One of R2 and P2 sees the other's store, whatever the order: no request is slept over.
+//     A worker that is awake but busy may have armed nothing: the stub then waits for it, and rings
+//     after all when it has spun in vain (unless `doze` says that the request has been seen). If
+//     that worker was last on the stub's own CPU it cannot run before the stub sleeps: no spinning
+//     then.
 //   sentry replies:         (A1) state = kReply       (A2) if (slot.sleeping) futex_wake(state)
 //     A1 happens with the poller's list of slots locked, in the critical section that puts this
 //     slot there. Listed earlier, the poller would take the kRequest that A1 is about to overwrite
@@ -131,12 +135,13 @@ struct Control {
   uint32_t armed;       // the doorbell must be rung (see above)
   uint32_t spin;        // pauses before a stub sleeps
   uint32_t wake_futex;  // setup only: the sentry waits on the state word itself
-  uint32_t cpus;
+  uint32_t crowded;     // guest threads fill the CPUs: where the doorbell must be rung, do not spin
   uint64_t xstate_mask;         // XSAVE features saved and restored
   uint64_t vdso_clock_gettime;  // its address in a stub process, 0 for none
+  uint64_t signal_frame;        // bytes rt_sigreturn needs at rsp, about
+  uint32_t worker_cpu;          // of the worker that last looked at the slots
   uint32_t strict_gate;         // memory calls wait for the keeper
-  uint32_t unused32;
-  uint64_t unused[3];
+  uint64_t unused[2];
   uint8_t marshalled[kMarshalCalls];  // the call has an argument to be copied
   MarshalArg marshal[kMarshalCalls][6];
 };
@@ -212,7 +217,9 @@ struct Slot {
   uint32_t copy_fault;    // a deferred kOpCopyOut met a bad address: rax has become -EFAULT
   uint32_t sequence;      // of replies, for debugging
   uint32_t patch_failed;  // kOpPatch changed nothing
-  uint32_t line0_rest[3];
+  uint32_t doze;          // the answer will take long: sleep at once; cleared with each request
+  uint32_t cpu;           // where the stub went to sleep
+  uint32_t line0_rest[1];
 
   // Line 1 and 2: what the stub needs to answer by itself.
   uint64_t self;       // this slot's address in the stub process

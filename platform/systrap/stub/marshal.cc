@@ -57,9 +57,22 @@ uint32_t CopyPath(Slot* slot, uint64_t offset, uint64_t from, uint64_t room) {
 
 }  // namespace
 
+// rt_sigreturn: the frame, which begins at the stack pointer, FPU state included.
+static void MarshalFrame(Slot* slot) {
+  for (int i = 1; i < 6; ++i) slot->arg_length[i] = 0;
+  slot->arg_offset[0] = kArgsOffset;
+  slot->arg_length[0] =
+      static_cast<uint32_t>(Copy(slot, kArgsOffset, slot->regs.rsp, ControlPage()->signal_frame));
+  slot->marshalled = 1;
+}
+
 extern "C" void stub_marshal(Slot* slot) {
   const Control* control = ControlPage();
   uint64_t number = slot->regs.orig_rax;
+  if (number == kNrRtSigreturn) {
+    MarshalFrame(slot);
+    return;
+  }
   if (number >= kMarshalCalls || !control->marshalled[number]) {
     slot->marshalled = 0;
     return;

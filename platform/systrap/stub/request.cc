@@ -5,23 +5,53 @@ using namespace msentry::systrap;  // NOLINT: freestanding blob
 
 namespace {
 
-void Post(Slot* slot) {
+void RingDoorbell() {
+  uint64_t one = 1;
+  Sys(kNrWrite, kDoorbellFd, reinterpret_cast<uint64_t>(&one), sizeof(one));
+}
+
+// True if the doorbell has been rung.
+bool Post(Slot* slot) {
+  slot->doze = 0;
   __atomic_store_n(&slot->state, kRequest, __ATOMIC_SEQ_CST);
   const Control* control = ControlPage();
-  if (__atomic_load_n(&control->armed, __ATOMIC_SEQ_CST)) {
-    uint64_t one = 1;
-    Sys(kNrWrite, kDoorbellFd, reinterpret_cast<uint64_t>(&one), sizeof(one));
-  }
+  const bool ring = __atomic_load_n(&control->armed, __ATOMIC_SEQ_CST);
+  if (ring) RingDoorbell();
   if (control->wake_futex) {
     Sys(kNrFutex, reinterpret_cast<uint64_t>(&slot->state), kFutexWake, 1);
   }
+  return ring;
 }
 
-void Wait(Slot* slot) {
-  for (uint32_t i = ControlPage()->spin; i; --i) {
-    if (__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) == kReply) return;
+// The limit of this segment is the number of the CPU: what getcpu(3) reads without a system call.
+uint32_t ThisCpu() {
+  constexpr uint32_t kCpuSegment = 0x7b;
+  uint32_t limit = 0;
+  asm volatile("lsl %1, %0" : "+r"(limit) : "r"(kCpuSegment) : "cc");
+  return limit & 0xfff;
+}
+
+// True if the reply came while we spun.
+bool Spin(Slot* slot, bool rung) {
+  const Control* control = ControlPage();
+  // A worker that has to be woken needs a CPU, maybe this one, and takes its time.
+  if (rung && __atomic_load_n(&control->crowded, __ATOMIC_RELAXED)) return false;
+  for (uint32_t i = rung ? control->spin / 8 : control->spin; i; --i) {
+    if (!rung && i % 16 == 0 &&
+        ThisCpu() == __atomic_load_n(&control->worker_cpu, __ATOMIC_RELAXED)) {
+      return false;
+    }
+    if (__atomic_load_n(&slot->state, __ATOMIC_ACQUIRE) == kReply) return true;
+    if (__atomic_load_n(&slot->doze, __ATOMIC_RELAXED)) return false;
     __builtin_ia32_pause();
   }
+  if (!rung) RingDoorbell();
+  return false;
+}
+
+void Wait(Slot* slot, bool rung) {
+  if (Spin(slot, rung)) return;
+  slot->cpu = ThisCpu();
   __atomic_store_n(&slot->sleeping, 1, __ATOMIC_SEQ_CST);
   while (__atomic_load_n(&slot->state, __ATOMIC_SEQ_CST) != kReply) {
     Sys(kNrFutex, reinterpret_cast<uint64_t>(&slot->state), kFutexWait, kRequest);
@@ -41,7 +71,7 @@ void Wait(Slot* slot) {
   }
   Sys(kNrClose, fd);
   BlockInterrupts(false);
-  stub_obey(slot);
+  stub_obey(slot, true);
 }
 
 int64_t Fork(Slot* slot, uint64_t nonce) {
@@ -269,14 +299,13 @@ extern "C" void stub_request(Slot* slot, uint32_t kind, uint32_t by_signal) {
   }
   slot->kind = kind;
   slot->by_signal = by_signal;
-  Post(slot);
-  stub_obey(slot);
+  stub_obey(slot, Post(slot));
 }
 
 // Waits for the reply, which may be there already, and does what it says.
-extern "C" void stub_obey(Slot* slot) {
+extern "C" void stub_obey(Slot* slot, bool rung) {
   for (;;) {
-    Wait(slot);
+    Wait(slot, rung);
     const Op* ops = reinterpret_cast<const Op*>(SlotByte(slot, kOpsOffset));
     uint32_t count = slot->op_count, done = 0;
     int64_t value = 0, kept = -1;
@@ -291,7 +320,7 @@ extern "C" void stub_obey(Slot* slot) {
     slot->kind = kDone;
     slot->done = done;
     slot->value = value;
-    Post(slot);
+    rung = Post(slot);
   }
 }
 
@@ -304,5 +333,5 @@ extern "C" void stub_thread_start(Slot* slot) {
   Sys(kNrSigaltstack, reinterpret_cast<uint64_t>(&alt), 0);
   Sys(kNrArchPrctl, kArchSetGs, reinterpret_cast<uint64_t>(slot));
   BlockInterrupts(false);
-  stub_obey(slot);
+  stub_obey(slot, true);
 }

@@ -34,6 +34,7 @@ enum : int64_t {
   kNrSigaltstack = 131,
   kNrRtSigaction = 13,
   kNrRtSigprocmask = 14,
+  kNrRtSigreturn = 15,
   kNrSchedYield = 24,
   kNrMadvise = 28,
   kNrMembarrier = 324,
@@ -81,7 +82,8 @@ extern const char stub_start[], stub_answer[], stub_answer_end[], stub_leave_fas
 
 // request.cc, signal.cc, start.cc
 [[noreturn]] void stub_request(msentry::systrap::Slot* slot, uint32_t kind, uint32_t by_signal);
-[[noreturn]] void stub_obey(msentry::systrap::Slot* slot);
+// `rung`: the doorbell has been rung for the request, or there is none.
+[[noreturn]] void stub_obey(msentry::systrap::Slot* slot, bool rung);
 void stub_marshal(msentry::systrap::Slot* slot);  // marshal.cc
 [[noreturn]] void stub_main(const uint64_t* initial_stack);
 [[noreturn]] void stub_thread_start(msentry::systrap::Slot* slot);
