@@ -59,6 +59,8 @@ void P9Inode::LearnFromFd(int fd) {
   struct stat st;
   if (!HostFstat(fd, &st)) return;
   MutexLock lock(mutex_);
+  // Other content that stands in for a file of a read-only tree: the gofer has said what it shows.
+  if (p9fs().read_only() && st.st_ino != attr_.ino) return;
   attr_.size = static_cast<uint64_t>(st.st_size);
   attr_.blocks = static_cast<uint64_t>(st.st_blocks);
   attr_.nlink = st.st_nlink;

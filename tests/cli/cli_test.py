@@ -187,10 +187,10 @@ class CliTest(unittest.TestCase):
         self.assertEqual(self.run_msentry(program=["/bin/sh", "-c", "kill -9 $$"]).stderr, "")
 
     def test_the_host_name_resolves(self):
-        script = "cat /etc/hostname; getent hosts box | tr -s ' '; getent hosts localhost | wc -l; stat -c '%u %a' /etc/hosts; wc -l < /etc/hosts"
+        script = "cat /etc/hostname; getent hosts box | tr -s ' '; getent hosts localhost | wc -l; stat -c '%u %a %h %Y' /etc/hosts; wc -l < /etc/hosts"
         st = os.stat("/etc/hosts")
         result = self.run_msentry("--hostname", "box.example", program=["/bin/sh", "-c", script])
-        self.expect_output(result, f"box.example\n127.0.0.1 box.example box\n1\n{st.st_uid} {st.st_mode & 0o7777:o}\n3\n")
+        self.expect_output(result, f"box.example\n127.0.0.1 box.example box\n1\n{st.st_uid} {st.st_mode & 0o7777:o} {st.st_nlink} {int(st.st_mtime)}\n3\n")
         hosts = os.path.join(self.directory, "hosts")
         with open(hosts, "w") as f:
             f.write("127.0.0.1 other\n")
