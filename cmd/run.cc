@@ -64,7 +64,20 @@ struct Options {
   bool debug = false, inherit_env = false;
 };
 
+// CLI11's way to say that a flag may have a value is not how one types it.
+class HelpFormatter : public CLI::Formatter {
+ public:
+  std::string make_option_opts(const CLI::Option* option) const override {
+    return option->check_name("--strace") ? "[=CALLS]" : CLI::Formatter::make_option_opts(option);
+  }
+  std::string make_option_name(const CLI::Option* option, bool positional) const override {
+    return option->check_name("--strace") ? "--strace"
+                                          : CLI::Formatter::make_option_name(option, positional);
+  }
+};
+
 void Declare(CLI::App& app, Options& o) {
+  app.formatter(std::make_shared<HelpFormatter>());
   app.prefix_command();
   app.set_help_flag("-h,--help", "Show this and exit");
   app.add_option("--rootfs", o.config.rootfs,
@@ -87,7 +100,8 @@ void Declare(CLI::App& app, Options& o) {
                  "User inside: ids, or names from the root's /etc/passwd (the caller)")
       ->type_name("UID[:GID]");
   app.add_option("--hostname", o.config.hostname, "Host name inside (msentry)")->type_name("NAME");
-  app.add_option("--platform", o.platform, "How guest code is trapped: systrap or ptrace")
+  app.add_option("--platform", o.platform,
+                 "How guest code is trapped: systrap (fast, the default) or ptrace")
       ->type_name("NAME");
   app.add_option("--platform-gate", o.gate,
                  "systrap's memory calls: fast, or strict (all through a notification)")

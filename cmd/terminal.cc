@@ -99,7 +99,8 @@ class Attendance {
   }
 
  private:
-  static constexpr int kSignals[] = {SIGINT, SIGQUIT, SIGTSTP, SIGCONT, SIGTERM, SIGHUP, SIGWINCH};
+  static constexpr int kSignals[] = {SIGINT, SIGQUIT,  SIGTSTP, SIGCONT, SIGTERM,
+                                     SIGHUP, SIGWINCH, SIGUSR1, SIGUSR2};
 
   int TimeToKill() const {
     if (ending_ == 0) return -1;
@@ -139,6 +140,10 @@ class Attendance {
           sandbox_.Kill(SIGCONT, true);
           break;
         case SIGCONT:
+          break;
+        case SIGUSR1:
+        case SIGUSR2:
+          sandbox_.Kill(signal);
           break;
         default:
           sandbox_.Kill(signal, true);

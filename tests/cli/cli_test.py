@@ -409,6 +409,13 @@ class CliTest(unittest.TestCase):
             self.assertEqual(process.returncode, 128 + number)
             self.assert_gone(pids)
 
+    def test_sigusr1_reaches_the_program(self):
+        script = "trap 'echo got; exit 4' USR1; echo up; while :; do sleep 0.1; done"
+        process = self.start(program=["/bin/sh", "-c", script], stdout=subprocess.PIPE, text=True)
+        self.assertEqual(process.stdout.readline(), "up\n")
+        process.send_signal(signal.SIGUSR1)
+        self.assertEqual((process.communicate(timeout=LIMIT)[0], process.returncode), ("got\n", 4))
+
     def test_sigterm_ends_a_program_that_ignores_it(self):
         process = self.start(program=["/bin/sh", "-c", "trap '' TERM; echo up; sleep 1000 & wait; wait"], stdout=subprocess.PIPE, text=True)
         self.assertEqual(process.stdout.readline(), "up\n")
