@@ -20,16 +20,24 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 constexpr std::chrono::seconds kGrace{2};
+constexpr int kLookForForegroundMs = 500;
 
+// The terminal is ours, raw, while we are its foreground job. A background job that touched it
+// would be stopped, guest and all.
 class RawMode {
  public:
-  explicit RawMode(bool wanted) {
-    if (!wanted || tcgetattr(0, &saved_) != 0) return;
+  explicit RawMode(bool wanted) : wanted_(wanted) { Enter(); }
+  ~RawMode() { Restore(); }
+  void Enter() {
+    if (!waiting()) return;
+    const pid_t foreground = tcgetpgrp(0);  // -1: not our controlling terminal, nobody stops us
+    if (foreground >= 0 && foreground != getpgrp()) return;
+    if (tcgetattr(0, &saved_) != 0) return;
     termios raw = saved_;
     cfmakeraw(&raw);
     active_ = tcsetattr(0, TCSADRAIN, &raw) == 0;
   }
-  ~RawMode() { Restore(); }
+  bool waiting() const { return wanted_ && !active_; }
   bool active() const { return active_; }
   void Restore() {
     if (active_) tcsetattr(0, TCSADRAIN, &saved_);
@@ -37,6 +45,7 @@ class RawMode {
   }
 
  private:
+  const bool wanted_;
   termios saved_{};
   bool active_ = false;
 };
@@ -78,11 +87,12 @@ class Attendance {
     for (;;) {
       if (sandbox_.Poll(&status)) break;
       PrintWarnings();
+      raw_.Enter();
       pollfd fds[] = {{sandbox_.event_fd(), POLLIN, 0},
                       {signals_.get(), POLLIN, 0},
                       {output_open_ ? console_ : -1, POLLIN, 0},
-                      {input_open_ ? 0 : -1, POLLIN, 0}};
-      if (poll(fds, 4, TimeToKill()) < 0 && errno != EINTR) break;
+                      {input_open_ && raw_.active() ? 0 : -1, POLLIN, 0}};
+      if (poll(fds, 4, Timeout()) < 0 && errno != EINTR) break;
       TakeSignals();
       if (fds[2].revents != 0) output_open_ = CopyOutput();
       if (fds[3].revents != 0) input_open_ = CopyInput();
@@ -102,8 +112,9 @@ class Attendance {
   static constexpr int kSignals[] = {SIGINT, SIGQUIT,  SIGTSTP, SIGCONT, SIGTERM,
                                      SIGHUP, SIGWINCH, SIGUSR1, SIGUSR2};
 
-  int TimeToKill() const {
-    if (ending_ == 0) return -1;
+  int Timeout() const {
+    // Nobody tells a job that runs already when it comes to the foreground.
+    if (ending_ == 0) return raw_.waiting() ? kLookForForegroundMs : -1;
     auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline_ - Clock::now()).count();
     return left < 0 ? 0 : static_cast<int>(left) + 1;
@@ -136,7 +147,9 @@ class Attendance {
           // Not typed (the terminal is raw then) but sent: stop with the guest's job, as it would
           // have been stopped.
           sandbox_.Kill(SIGTSTP, true);
+          raw_.Restore();
           raise(SIGSTOP);
+          raw_.Enter();
           sandbox_.Kill(SIGCONT, true);
           break;
         case SIGCONT:

@@ -480,6 +480,19 @@ class CliTest(unittest.TestCase):
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 5)
         os.close(fd)
 
+    def test_background_job_is_not_stopped(self):
+        log = os.path.join(self.work, "log")
+        pid, fd = pty.fork()
+        if pid == 0:
+            # The session's leader stays in the foreground; msentry is a job behind it.
+            with open(log, "wb") as out:
+                job = subprocess.Popen(command(program=["/bin/sh", "-c", "echo ran; exit 6"]), cwd=self.work, env=self.env(), stdout=out, stderr=out, preexec_fn=os.setpgrp)
+            os._exit(job.wait(timeout=LIMIT) == 6)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 1)
+        with open(log) as out:
+            self.assertEqual(out.read(), "ran\n")
+        os.close(fd)
+
     def test_terminal_is_restored_whatever_happens(self):
         for victim in (None, "client", "supervisor", "msentry-sentry"):
             with self.subTest(victim):
