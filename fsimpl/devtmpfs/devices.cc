@@ -62,10 +62,12 @@ class RandomDevice : public MemDevice {
  public:
   using MemDevice::MemDevice;
   Result<size_t> Read(const vfs::OpContext&, mm::IoSequence& to) override {
+    constexpr size_t kMost = 33554431;  // of one read, as in Linux 4.4's drivers/char/random.c
     std::byte buffer[4096];
     size_t done = 0;
-    while (!to.empty()) {
-      const ssize_t n = getrandom(buffer, std::min(to.size(), sizeof buffer), GRND_NONBLOCK);
+    while (!to.empty() && done < kMost) {
+      const size_t want = std::min({to.size(), sizeof buffer, kMost - done});
+      const ssize_t n = getrandom(buffer, want, GRND_NONBLOCK);
       if (n <= 0) break;  // only while the host itself has no entropy yet
       Result<size_t> copied = to.CopyOut({buffer, static_cast<size_t>(n)});
       if (!copied.ok()) {
