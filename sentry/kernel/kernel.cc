@@ -9,6 +9,7 @@
 #include "sentry/base/log.h"
 #include "sentry/kernel/ipc/ipc_namespace.h"
 #include "sentry/kernel/job_control.h"
+#include "sentry/mm/populate.h"
 #include "vfs/file_description.h"
 #include "vfs/operations.h"
 #include "vfs/permissions.h"
@@ -51,6 +52,10 @@ std::unique_ptr<Kernel> Kernel::Create(sched::Scheduler& scheduler, platform::Pl
                                        vfs::Vfs& vfs, Options options) {
   CHECK(options.dispatch != nullptr);
   if (options.cpus <= 0) options.cpus = HostCpus();
+  mm::SetSignalCheck([] {
+    const Task* task = Task::Current();
+    return task != nullptr && task->Interrupted();
+  });
   return std::unique_ptr<Kernel>(new Kernel(scheduler, platform, vfs, std::move(options)));
 }
 

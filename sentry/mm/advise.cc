@@ -6,14 +6,14 @@
 
 #include "sentry/mm/memory_manager.h"
 #include "sentry/mm/pages.h"
+#include "sentry/mm/populate.h"
 
 namespace msentry::mm {
 
 namespace {
 
 // Values that older headers lack.
-constexpr int kMadvCold = 20, kMadvPageout = 21, kMadvPopulateRead = 22, kMadvPopulateWrite = 23,
-              kMadvDontneedLocked = 24, kMadvCollapse = 25;
+constexpr int kMadvCold = 20, kMadvPageout = 21, kMadvDontneedLocked = 24, kMadvCollapse = 25;
 
 // [address, address + length) in whole pages. kEINVAL as madvise, msync and mlock say it.
 struct PageRange {
@@ -110,6 +110,9 @@ Result<> MemoryManager::Advise(platform::GuestThread& thread, uint64_t address, 
       at = v->end;
     }
   }
+  if (advice == kMadvPopulateRead || advice == kMadvPopulateWrite) {
+    return PopulateInPieces(thread, range.start, range.end, advice);
+  }
   // The host knows the same mappings and skips the same holes.
   platform::MemoryBatch batch;
   batch.Advise(range.start, range.end - range.start, advice);
@@ -179,7 +182,11 @@ Result<> MemoryManager::Mincore(uint64_t address, std::span<uint8_t> out) const 
 }
 
 Result<> MemoryManager::Populate(platform::GuestThread& thread, uint64_t start, uint64_t end) {
-  platform::MemoryBatch batch;
+  struct Piece {
+    uint64_t start, end;
+    int advice;
+  };
+  std::vector<Piece> pieces;
   bool forbidden = false;
   {
     MutexLock list(list_mutex_);
@@ -191,13 +198,16 @@ Result<> MemoryManager::Populate(platform::GuestThread& thread, uint64_t start, 
         forbidden = true;
       } else {
         bool write = v->writable() && !v->shared;
-        batch.Advise(from, to - from, write ? kMadvPopulateWrite : kMadvPopulateRead);
+        pieces.push_back({from, to, write ? kMadvPopulateWrite : kMadvPopulateRead});
       }
       at = to;
     }
   }
-  // A file shorter than its mapping cannot be populated; the lock stands all the same.
-  if (!batch.empty()) (void)Run(thread, batch);
+  for (const Piece& piece : pieces) {
+    // A file shorter than its mapping cannot be populated; the lock stands all the same.
+    Result<> done = PopulateInPieces(thread, piece.start, piece.end, piece.advice);
+    if (!done.ok() && done.error() == Errno::kERESTARTNOINTR) return done;
+  }
   if (forbidden) return Errno::kENOMEM;
   return Ok();
 }

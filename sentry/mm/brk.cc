@@ -5,6 +5,7 @@
 
 #include "sentry/mm/memory_manager.h"
 #include "sentry/mm/pages.h"
+#include "sentry/mm/populate.h"
 
 namespace msentry::mm {
 
@@ -50,8 +51,9 @@ uint64_t MemoryManager::Brk(platform::GuestThread& thread, uint64_t address,
     return brk_end_ = address;
   }
   platform::MemoryBatch batch;
-  batch.MapAnonymous(old_page, new_page - old_page, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | (locked ? MAP_POPULATE : 0));
+  batch.MapAnonymous(
+      old_page, new_page - old_page, PROT_READ | PROT_WRITE,
+      MAP_PRIVATE | (locked && new_page - old_page <= kPopulatePiece ? MAP_POPULATE : 0));
   if (!Run(thread, batch)) return old;
   Vma heap;
   heap.start = old_page;

@@ -6,6 +6,7 @@
 
 #include "sentry/mm/memory_manager.h"
 #include "sentry/mm/pages.h"
+#include "sentry/mm/populate.h"
 
 namespace msentry::mm {
 
@@ -143,20 +144,25 @@ Result<uint64_t> MemoryManager::Map(platform::GuestThread& thread, MapArgs args,
     if (vmas_.size() >= max_map_count.load(std::memory_order_relaxed)) return Errno::kENOMEM;
   }
 
+  const bool at_once = populate && length <= kPopulatePiece;
   platform::MemoryBatch batch;
   if (backing.host_fd >= 0) {
-    batch.MapFile(vma.start, length, vma.protection, HostFlags(vma, populate), backing.host_fd,
+    batch.MapFile(vma.start, length, vma.protection, HostFlags(vma, at_once), backing.host_fd,
                   backing.offset + args.offset);
   } else {
-    batch.MapAnonymous(vma.start, length, vma.protection, HostFlags(vma, populate));
+    batch.MapAnonymous(vma.start, length, vma.protection, HostFlags(vma, at_once));
   }
   TRY(Run(thread, batch));
 
   uint64_t start = vma.start;
-  MutexLock list(list_mutex_);
-  vmas_.Remove(vma.start, vma.end, dropped);
-  vmas_.Insert(std::move(vma));
-  Changed();
+  {
+    MutexLock list(list_mutex_);
+    vmas_.Remove(vma.start, vma.end, dropped);
+    vmas_.Insert(std::move(vma));
+    Changed();
+  }
+  // The mapping is there whatever becomes of this.
+  if (populate && !at_once && !loading_) (void)Populate(thread, start, start + length);
   return start;
 }
 

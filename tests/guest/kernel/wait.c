@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -274,7 +275,35 @@ static void bad_flags(void) {
   CHECK_EQ(errno, EINVAL);
 }
 
+// Memory is being made present by one long call when SIGKILL comes: the call ends, not only the
+// process after it.
+static void kill_ends_populating(void) {
+  int fds[2];
+  CHECK(pipe(fds) == 0);
+  pid_t pid = fork();
+  if (pid == 0) {
+    const size_t length = (size_t)64 << 30;
+    char* p = mmap(NULL, length, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED || write(fds[1], "x", 1) != 1) _exit(1);
+    madvise(p, length, 23 /* MADV_POPULATE_WRITE */);
+    _exit(2);
+  }
+  char c;
+  CHECK_EQ(read(fds[0], &c, 1), 1);
+  usleep(20000);
+  CHECK_EQ(kill(pid, SIGKILL), 0);
+  alarm(20);  // ends this program
+  int status;
+  CHECK_EQ(waitpid(pid, &status, 0), pid);
+  alarm(0);
+  CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+  close(fds[0]);
+  close(fds[1]);
+}
+
 int main(void) {
+  RUN(kill_ends_populating);
   RUN(statuses);
   RUN(nohang_and_nowait);
   RUN(stop_and_continue);
