@@ -202,7 +202,7 @@ constexpr Knob kKnobs[] = {
     Fixed("kernel/version", Kernel::kVersion),
     Switch("kernel/watchdog", "0"),
     Count("kernel/watchdog_thresh", "10", 0, 60),
-    Count("kernel/yama/ptrace_scope", "0", 0, 3),
+    Count("kernel/yama/ptrace_scope", "0", 0, 0),  // no other is enforced
 
     // vm
     Count("vm/admin_reserve_kbytes", "8192"),
